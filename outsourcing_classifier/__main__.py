@@ -1,0 +1,5 @@
+import sys
+
+from outsourcing_classifier.cli import main
+
+sys.exit(main())

@@ -1,0 +1,544 @@
+"""All occurrences in one pass, then who counts: longest wins, masks, negation, heads, zones."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from outsourcing_classifier.results import Why
+from outsourcing_classifier.rulebook import Action, Cue, Issue, Mask, Pattern, Rule, Rulebook, Slot
+from outsourcing_classifier.text import Folded, fold
+
+_TOKEN = re.compile(rb"[a-z0-9~]+")
+_SOFT = frozenset(b" \n-/")  # bytes that may stand between two words of a term
+_REACH = 600  # bytes that a sentence is followed at most
+_NEGATED_WORDS = 14  # that a negation reaches at most
+_TITLE_WORDS = 16
+_TITLE_BYTES = 180
+_MOST_KEPT = 500_000  # transitions kept at most
+
+
+class Use(NamedTuple):
+    """What one folded form stands for."""
+
+    rules: tuple[int, ...]
+    masks: tuple[int, ...]
+    cues: tuple[int, ...]
+    verb_of: frozenset[int]
+    object_of: tuple[int, ...]
+
+
+class Occurrence(NamedTuple):
+    start: int
+    end: int
+    use: Use
+
+
+class Hit(NamedTuple):
+    """A counted occurrence, in folded offsets."""
+
+    start: int
+    end: int
+    entry: Rule | Action
+    zone: str
+
+
+class Dropped(NamedTuple):
+    """An occurrence that does not count. ``because`` is an entry's id or a folded span's text."""
+
+    start: int
+    end: int
+    entry: Rule | Action
+    zone: str
+    why: Why
+    because: str
+
+
+class Reading(NamedTuple):
+    """What the matcher makes of one text."""
+
+    folded: Folded
+    hits: list[Hit]
+    dropped: list[Dropped]
+
+
+class _Candidate(NamedTuple):
+    start: int
+    end: int
+    parts: tuple[tuple[int, int], ...]
+    length: int
+    entry: Rule | Action | Mask
+
+
+class Automaton:
+    """Whole words, every occurrence, standard library only.
+
+    A term's places are edges of token sets; terms share their beginnings. One token may lie in many
+    sets, so a walk follows several edges at once; the states met are made deterministic as they are
+    met and kept (and forgotten when there are too many), so that a common walk costs one look-up a
+    token.
+    """
+
+    def __init__(self, uses: Mapping[Pattern, Use]) -> None:
+        self._sets: dict[bytes, list[int]] = {}  # token -> ids of the sets it lies in
+        self._ids: dict[frozenset[bytes], int] = {}
+        self._edges: list[dict[int, list[int]]] = [{}]  # node -> set id -> nodes
+        self._ends: dict[int, list[Use]] = {}
+        self._shared: dict[tuple[tuple[int, ...], Slot], int] = {}
+        for pattern, use in uses.items():
+            self._add(pattern, use)
+        del self._ids, self._shared
+        self._forget()
+
+    def _add(self, pattern: Pattern, use: Use) -> None:
+        nodes: tuple[int, ...] = (0,)
+        for slot in pattern:
+            out = self._shared.get((nodes, slot))
+            if out is None:
+                out = self._shared[nodes, slot] = self._node()
+                for node in nodes:
+                    if slot.single:
+                        self._link(node, slot.single, out)
+                    for sequence in slot.longer:
+                        at = node
+                        for tokens in sequence[:-1]:
+                            inner = self._node()
+                            self._link(at, tokens, inner)
+                            at = inner
+                        self._link(at, sequence[-1], out)
+            nodes = (out, *nodes) if slot.optional else (out,)
+        for node in nodes:
+            if node:
+                self._ends.setdefault(node, []).append(use)
+
+    def _node(self) -> int:
+        self._edges.append({})
+        return len(self._edges) - 1
+
+    def _link(self, node: int, tokens: frozenset[bytes], to: int) -> None:
+        known = self._ids.get(tokens)
+        if known is None:
+            known = self._ids[tokens] = len(self._ids)
+            for token in tokens:
+                self._sets.setdefault(token, []).append(known)
+        self._edges[node].setdefault(known, []).append(to)
+
+    def _forget(self) -> None:
+        self._states: dict[tuple[int, ...], dict[bytes, Any]] = {}
+        self._kept = 0
+        self._start = self._state((0,))
+
+    def _state(self, nodes: tuple[int, ...]) -> dict[bytes, Any]:
+        """The state of being at ``nodes``: token -> state or None, b"" -> uses, b" " -> nodes."""
+        state = self._states.get(nodes)
+        if state is None:
+            uses = tuple(u for n in nodes for u in self._ends.get(n, ()))
+            inner = tuple(n for n in nodes if self._edges[n])
+            state = self._states[nodes] = {b"": uses, b" ": inner}
+        return state
+
+    def _step(self, state: dict[bytes, Any], token: bytes) -> dict[bytes, Any] | None:
+        sets = self._sets.get(token)
+        if sets is None:
+            return None
+        reached: set[int] = set()
+        for node in state[b" "]:
+            edges = self._edges[node]
+            for known in sets if len(sets) < len(edges) else edges.keys() & sets:
+                reached.update(edges.get(known, ()))
+        following = self._state(tuple(sorted(reached))) if reached else None
+        self._kept += 1
+        state[token] = following
+        return following
+
+    def occurrences(self, data: bytes) -> list[Occurrence]:
+        """All occurrences, nested and overlapping ones too, by start and then by end."""
+        spans = [m.span() for m in _TOKEN.finditer(data)]
+        found: list[Occurrence] = []
+        if self._kept > _MOST_KEPT:
+            self._forget()
+        begin, count = self._start, len(spans)
+        for i, (start, end) in enumerate(spans):
+            token = data[start:end]
+            state = begin[token] if token in begin else self._step(begin, token)
+            j = i
+            while state is not None:
+                for use in state[b""]:
+                    found.append(Occurrence(start, end, use))
+                j += 1
+                if j == count or not state[b" "]:
+                    break
+                next_start, next_end = spans[j]
+                if next_start != end + 1 or data[end] not in _SOFT:
+                    break
+                end = next_end
+                token = data[next_start:next_end]
+                state = state[token] if token in state else self._step(state, token)
+        return found
+
+
+class Matcher:
+    """Reads texts by a rulebook."""
+
+    def __init__(self, rulebook: Rulebook) -> None:
+        self.rulebook = rulebook
+        self._rules = rulebook.rules
+        self._actions = rulebook.actions
+        self._masks = rulebook.masks
+        self._cues = rulebook.cues
+        self._gap = max((a.gap for a in rulebook.actions), default=0)
+        self._engine = Automaton(_uses(rulebook))
+        self._head_stops = frozenset().union(*(x.head_stops for x in rulebook.languages.values()))
+        self._head_skips = frozenset().union(*(x.head_skips for x in rulebook.languages.values()))
+        self._head_last = {code: x.head == "last" for code, x in rulebook.languages.items()}
+
+    def read(self, text: str) -> Reading:
+        """Find everything and say what counts. Linear in the length of ``text``."""
+        folded = fold(text)
+        data = folded.data
+        found = self._engine.occurrences(data)
+        if not found:
+            return Reading(folded, [], [])
+        cues = self._winning_cues(found)
+        zones = _Zones(text, folded, cues, self)
+        candidates = list(self._candidates(data, found))
+        hits: list[Hit] = []
+        dropped: list[Dropped] = []
+        competing: list[_Candidate] = []
+        for c in candidates:
+            if isinstance(c.entry, Rule) and c.entry.kind == "head" and not zones.is_head(c):
+                dropped.append(Dropped(c.start, c.end, c.entry, zones.at(c.start), Why.NOT_HEAD, ""))
+            else:
+                competing.append(c)
+        negations = list(self._negations(data, cues))
+        kept, covered = _longest(competing)
+        for c, by in covered:
+            if isinstance(c.entry, Mask):
+                continue
+            why = Why.MASKED if isinstance(by.entry, Mask) else Why.COVERED
+            dropped.append(Dropped(c.start, c.end, c.entry, zones.at(c.start), why, by.entry.id))
+        for c in kept:
+            if isinstance(c.entry, Mask):
+                continue
+            by_cue = next((n for n in negations if n[0] <= c.start < n[1]), None)
+            if by_cue is not None:
+                because = data[by_cue[2] : by_cue[3]].decode()
+                dropped.append(Dropped(c.start, c.end, c.entry, zones.at(c.start), Why.NEGATED, because))
+            else:
+                hits.append(Hit(c.start, c.end, c.entry, zones.of(c)))
+        hits = zones.with_modifiers(hits)
+        dropped.sort(key=lambda d: (d.start, d.end, d.entry.id))
+        return Reading(folded, hits, dropped)
+
+    def try_sentences(self) -> Iterator[Issue]:
+        """The yes and no sentences of every entry, tried."""
+        for entry in self.rulebook.entries.values():
+            for text in entry.yes:
+                if not self._fires(entry, text):
+                    yield Issue("error", f"{entry.place} {entry.id}", f"does not fire on yes: {text!r}")
+            for text in getattr(entry, "no", ()):
+                if any(h.entry.id == entry.id for h in self.read(text).hits):
+                    yield Issue("error", f"{entry.place} {entry.id}", f"fires on no: {text!r}")
+
+    def _fires(self, entry: Rule | Action | Mask | Cue, text: str) -> bool:
+        if isinstance(entry, Rule | Action):
+            reading = self.read(text)
+            if any(h.entry.id == entry.id for h in reading.hits):
+                return True
+            line = entry.concept.partition(".")[0]
+            for d in reading.dropped:  # a longer occurrence of the same line speaks for it
+                if d.entry.id == entry.id and d.why is Why.COVERED:
+                    by = self.rulebook.entries[d.because]
+                    if isinstance(by, Rule | Action) and by.concept.partition(".")[0] == line:
+                        return True
+            return False
+        found = self._engine.occurrences(fold(text).data)
+        if isinstance(entry, Cue):
+            same = (entry.effect, entry.zone)  # another language may have the very same words
+            return any((cue.effect, cue.zone) == same for _, _, cue in self._winning_cues(found))
+        return any(self._masks[index].id == entry.id for o in found for index in o.use.masks)
+
+    def _winning_cues(self, found: list[Occurrence]) -> list[tuple[int, int, Cue]]:
+        """Cues by position, the longest at each place."""
+        out: list[tuple[int, int, Cue]] = []
+        for start, end, use in found:
+            for index in use.cues:
+                if out and start < out[-1][1]:
+                    if end - start <= out[-1][1] - out[-1][0]:
+                        continue
+                    out.pop()
+                out.append((start, end, self._cues[index]))
+        return out
+
+    def _candidates(self, data: bytes, found: list[Occurrence]) -> Iterator[_Candidate]:
+        verbs: list[Occurrence] = []
+        objects: list[Occurrence] = []
+        for occurrence in found:
+            start, end, use = occurrence
+            for index in use.rules:
+                yield _Candidate(start, end, ((start, end),), end - start, self._rules[index])
+            for index in use.masks:
+                yield _Candidate(start, end, ((start, end),), end - start, self._masks[index])
+            if use.verb_of:
+                for target in reversed(objects):  # "invoices processed", "invoice processing"
+                    between = data[target.end : start]
+                    if len(between) > 16 or between.count(b" ") > 2:
+                        break
+                    if b"." not in between and b"," not in between and b":" not in between:
+                        for index in target.use.object_of:
+                            if index in use.verb_of:
+                                yield self._joined(index, target, occurrence)
+                verbs.append(occurrence)
+            if use.object_of:
+                yield from self._objects(data, verbs, occurrence)
+                objects.append(occurrence)
+
+    def _objects(self, data: bytes, verbs: list[Occurrence], target: Occurrence) -> Iterator[_Candidate]:
+        wanted = set(target.use.object_of)
+        limit = self._gap
+        for verb in reversed(verbs):
+            if verb.end > target.start:
+                continue
+            between = data[verb.end : target.start]
+            words_between = between.count(b" ") + between.count(b"\n") - 1
+            if words_between > limit or b"." in between:
+                break
+            for index in [i for i in wanted if i in verb.use.verb_of]:
+                wanted.discard(index)
+                if words_between <= self._actions[index].gap:
+                    yield self._joined(index, verb, target)
+            if not wanted:
+                break
+
+    def _joined(self, index: int, first: Occurrence, second: Occurrence) -> _Candidate:
+        parts = ((first.start, first.end), (second.start, second.end))
+        length = first.end - first.start + second.end - second.start
+        return _Candidate(first.start, max(first.end, second.end), parts, length, self._actions[index])
+
+    def _negations(
+        self, data: bytes, cues: list[tuple[int, int, Cue]]
+    ) -> Iterator[tuple[int, int, int, int]]:
+        """(from, to, cue start, cue end) of every stretch in which activities are excluded."""
+        stops = [start for start, _, cue in cues if cue.effect == "stop"]
+        for start, end, cue in cues:
+            if cue.effect != "negate":
+                continue
+            if cue.scope == "after":
+                to = data.find(b".", end, end + _REACH)
+                to = min(to if to >= 0 else len(data), _after_words(data, end, _NEGATED_WORDS))
+                index = bisect_right(stops, end - 1)
+                if index < len(stops):
+                    to = min(to, stops[index])
+                yield end, to, start, end
+            else:
+                since = data.rfind(b".", max(0, start - _REACH), start) + 1
+                index = bisect_right(stops, start) - 1
+                if index >= 0:
+                    since = max(since, stops[index])
+                yield since, start, start, end
+
+
+def _uses(rulebook: Rulebook) -> dict[Pattern, Use]:
+    roles: dict[Pattern, dict[str, dict[int, None]]] = {}
+    for pattern, role, index in rulebook.uses():
+        roles.setdefault(pattern, {}).setdefault(role, {})[index] = None
+    none: dict[int, None] = {}
+    verb_sets: dict[frozenset[int], frozenset[int]] = {}
+    out: dict[Pattern, Use] = {}
+    for pattern, by_role in roles.items():
+        verb_of = frozenset(by_role.get("verb", none))
+        out[pattern] = Use(
+            tuple(by_role.get("rule", none)),
+            tuple(by_role.get("mask", none)),
+            tuple(by_role.get("cue", none)),
+            verb_sets.setdefault(verb_of, verb_of),
+            tuple(by_role.get("object", none)),
+        )
+    return out
+
+
+def _longest(candidates: list[_Candidate]) -> tuple[list[_Candidate], list[tuple[_Candidate, _Candidate]]]:
+    """The longest that do not overlap, and each loser with the one that covers it."""
+    order = sorted(
+        candidates, key=lambda c: (-c.length, not isinstance(c.entry, Mask), c.start, c.entry.id)
+    )
+    size = max((c.end for c in candidates), default=0)
+    taken = bytearray(size)
+    kept: list[_Candidate] = []
+    lost: list[_Candidate] = []
+    for c in order:
+        if any(taken.find(1, s, e) >= 0 for s, e in c.parts):
+            lost.append(c)
+            continue
+        for s, e in c.parts:
+            taken[s:e] = b"\1" * (e - s)
+        kept.append(c)
+    owners = sorted((s, e, i) for i, c in enumerate(kept) for s, e in c.parts)
+    starts = [o[0] for o in owners]
+    covered: list[tuple[_Candidate, _Candidate]] = []
+    for c in lost:
+        for s, e in c.parts:
+            at = bisect_right(starts, e - 1) - 1
+            if at >= 0 and owners[at][1] > s:
+                by = kept[owners[at][2]]
+                if by.entry is not c.entry:
+                    covered.append((c, by))
+                break
+    kept.sort(key=lambda c: (c.start, c.end))
+    return kept, covered
+
+
+def _after_words(data: bytes, position: int, count: int) -> int:
+    for _ in range(count + 1):
+        position = data.find(b" ", position + 1)
+        if position < 0:
+            return len(data)
+    return position
+
+
+class _Zones:
+    """Where in a text a position stands: title, duties, requirements, employer, …"""
+
+    def __init__(
+        self, text: str, folded: Folded, cues: list[tuple[int, int, Cue]], matcher: Matcher
+    ) -> None:
+        self._data = data = folded.data
+        self._text = text
+        self._folded = folded
+        self._matcher = matcher
+        self._title_end = _title_end(data)
+        self._starts = [0]
+        self._zones = ["title" if self._title_end else "body"]
+        if self._title_end and self._title_end < len(data):
+            self._starts.append(self._title_end)
+            self._zones.append("body")
+        self._spans: list[tuple[int, int, str]] = []
+        for start, end, cue in cues:
+            if cue.effect != "zone":
+                continue
+            if cue.scope == "section":
+                if start >= self._starts[-1] and self._is_heading(start, end):
+                    self._starts.append(start)
+                    self._zones.append(cue.zone)
+            elif cue.scope == "sentence":
+                since = data.rfind(b".", max(0, start - _REACH), start) + 1
+                to = data.find(b".", end, end + _REACH)
+                self._spans.append((since, to if to >= 0 else min(len(data), end + _REACH), cue.zone))
+            else:
+                to = _phrase_end(data, end)
+                self._spans.append((end, to, cue.zone))
+        self._spans.sort()
+        self._span_starts = [s[0] for s in self._spans]
+        self._regions = list(self._head_regions())
+
+    def at(self, position: int) -> str:
+        index = bisect_right(self._span_starts, position) - 1
+        for start, end, zone in reversed(self._spans[max(0, index - 3) : index + 1]):
+            if start <= position < end:
+                return zone
+        return self._zones[bisect_right(self._starts, position) - 1]
+
+    def of(self, candidate: _Candidate) -> str:
+        return self.at(candidate.parts[-1][0])
+
+    def is_head(self, candidate: _Candidate) -> bool:
+        return any(self._heads(region, candidate) for region in self._near(candidate.start))
+
+    def _near(self, position: int) -> list[tuple[int, int, int, int]]:
+        return [r for r in self._regions if r[0] <= position < r[1]]
+
+    def _heads(self, region: tuple[int, int, int, int], candidate: _Candidate) -> bool:
+        _, _, first, last = region
+        code = candidate.entry.language
+        if self._matcher._head_last[code]:
+            return candidate.end == last
+        return candidate.start == first
+
+    def with_modifiers(self, hits: list[Hit]) -> list[Hit]:
+        """In a phrase with a decided head, what is not the head only modifies it."""
+        for region in self._regions:
+            start, end, first, last = region
+            inside = [h for h in hits if start <= h.start < end and h.zone == "title"]
+            heads = [
+                h
+                for h in inside
+                if h.entry.kind in {"head", "title"}
+                and (h.end == last if self._matcher._head_last[h.entry.language] else h.start == first)
+            ]
+            if heads and len(inside) > len(heads):
+                hits = [h._replace(zone="modifier") if h in inside and h not in heads else h for h in hits]
+        return hits
+
+    def _head_regions(self) -> Iterator[tuple[int, int, int, int]]:
+        """(start, end, first head-first position, last head-last position) of title phrases."""
+        stretches = [(0, self._title_end)] if self._title_end else []
+        stretches += [(s, e) for s, e, zone in self._spans if zone == "title"]
+        for start, end in stretches:
+            for match in re.finditer(rb"[^.,:(/\n]+", self._data[start:end]):
+                for piece in re.finditer(rb"(?:(?! -|- )[^\n])+", match.group()):
+                    since = start + match.start() + piece.start()
+                    tokens = [(since + t.start(), since + t.end()) for t in _TOKEN.finditer(piece.group())]
+                    if tokens:
+                        first, last = self._head_edges(tokens)
+                        yield since, since + len(piece.group()), first, last
+
+    def _head_edges(self, tokens: list[tuple[int, int]]) -> tuple[int, int]:
+        data = self._data
+        stops, skips = self._matcher._head_stops, self._matcher._head_skips
+        first = 0
+        while first < len(tokens) - 1:
+            word = data[slice(*tokens[first])]
+            if word in skips or any(48 <= b <= 57 for b in word):
+                first += 1
+            else:
+                break
+        last = next(
+            (i - 1 for i, (s, e) in enumerate(tokens) if i > first and data[s:e] in stops), len(tokens) - 1
+        )
+        while last > first and (tokens[last][1] - tokens[last][0] == 1 or data[slice(*tokens[last])] in _RANKS):
+            last -= 1
+        return tokens[first][0], tokens[last][1]
+
+    def _is_heading(self, start: int, end: int) -> bool:
+        data = self._data
+        before = data[max(0, start - 3) : start].rstrip(b" -/")
+        if before and before[-1] not in b".:\n,(":
+            return False
+        after = data[end : end + 3].lstrip(b" ")
+        if not after or after[0] in b":.\n-":
+            return True
+        first, following = self._folded.source(start), self._folded.source(end)
+        rest = self._text[following : following + 3].lstrip()
+        return self._text[first : first + 1].isupper() and rest[:1].isupper()
+
+
+_RANKS = frozenset([b"ii", b"iii", b"iv", b"jr", b"sr", b"junior", b"senior", b"fm", b"mf"])
+
+
+def _title_end(data: bytes) -> int:
+    """Where the title ends; 0 where the text begins with a sentence and not with a title."""
+    position = 0
+    while True:
+        found = re.compile(rb"[.:\n]").search(data, position, _TITLE_BYTES)
+        end = found.start() if found else min(len(data), _TITLE_BYTES)
+        if found and len(_TOKEN.findall(data, 0, end)) < 2 and end < 6 and end + 1 < len(data):
+            position = end + 1
+            continue
+        break
+    if not found and len(data) > _TITLE_BYTES:
+        end = _TITLE_BYTES
+    if len(_TOKEN.findall(data[:end])) <= _TITLE_WORDS and (found or end == len(data)):
+        return end
+    if len(data) <= 2 * _TITLE_BYTES:
+        comma = re.compile(rb"[,(]").search(data, 12, end)
+        return comma.start() if comma else min(end, _after_words(data, 0, 12))
+    return 0
+
+
+def _phrase_end(data: bytes, start: int) -> int:
+    found = re.compile(rb"[.,:(\n]").search(data, start + 1, start + 90)
+    end = found.start() if found else min(len(data), start + 90)
+    return min(end, _after_words(data, start, 9))

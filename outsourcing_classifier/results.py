@@ -1,0 +1,168 @@
+"""Frozen value types: everything imports them, they import nothing of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Label(StrEnum):
+    """The answer: what outsourcing the described work would be."""
+
+    BPO = "BPO"
+    KPO = "KPO"
+    MIXED = "MIXED"
+    UNKNOWN = "UNKNOWN"
+
+
+class Reason(StrEnum):
+    """Why a text got its label, or why it got none."""
+
+    LISTED_ACTIVITY = "listed_activity"  # the article's own item, a synonym or a narrower activity
+    RELATED_ACTIVITY = "related_activity"  # other_bpo, other_kpo: of the kind, not in the lists
+    FULL_FORM = "full_form"  # the text only says BPO or KPO, or their full forms
+    BOTH_KINDS = "both_kinds"  # two substantial parts, one of each kind
+    TRAITS = "traits"  # no activity named, rows of the comparison decide
+    MODEL = "model"
+    # reasons to abstain
+    CONFLICT = "conflict"  # evidence for both sides, too little to call it two parts
+    LOW_MARGIN = "low_margin"
+    NO_EVIDENCE = "no_evidence"
+    OUT_OF_SCOPE = "out_of_scope"  # work in neither list
+    NEGATED = "negated"  # activities are named only to exclude them
+    EMPTY = "empty"
+
+
+class DecidedBy(StrEnum):
+    RULES = "rules"
+    MODEL = "model"
+
+
+class Why(StrEnum):
+    """Why an occurrence was found and not counted."""
+
+    COVERED = "covered"  # by a longer occurrence
+    MASKED = "masked"  # a false friend
+    NEGATED = "negated"
+    NOT_HEAD = "not_head"  # a head word that is not the head of its phrase
+    SATURATED = "saturated"  # the same thing was already counted often enough
+    ZONE = "zone"  # stands where nothing counts: benefits, application notes
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """Where the specification says it. ``own_words`` is False where the term's language is not
+    one of the specification's and the concept alone is cited."""
+
+    document: str
+    language: str
+    section: str
+    item: str
+    row: str
+    own_words: bool = True
+
+    def __str__(self) -> str:
+        where = f"“{self.document}” ({self.language}), section “{self.section}”"
+        if self.item:
+            where += f", item “{self.item}”"
+        if self.row:
+            where += f", row “{self.row}”"
+        return where if self.own_words else where + " (cited by concept; not its own wording)"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A counted occurrence: ``text == source[start:end]``, offsets in code points.
+
+    ``weight`` is signed towards ``side``: the weights of one side add up to its score.
+    """
+
+    text: str
+    start: int
+    end: int
+    concept: str
+    side: str
+    basis: str
+    kind: str
+    rule: str
+    language: str
+    zone: str
+    weight: float
+    citation: Citation | None
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """An occurrence found and not counted, and what made it not count."""
+
+    text: str
+    start: int
+    end: int
+    concept: str
+    rule: str
+    zone: str
+    why: Why
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trait:
+    """One row of the comparison, filled in for a text. ``side`` is None where the text is silent."""
+
+    basis: str
+    side: str | None
+    pole: str | None
+    spans: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Onshore, nearshore or offshore when the text states it; never inferred from the label."""
+
+    mode: str | None = None
+    basis: str | None = None
+    spans: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RulebookId:
+    name: str
+    version: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """What :func:`outsourcing_classifier.classify` returns.
+
+    ``confidence`` is the calibrated probability that ``label`` is right (for UNKNOWN: that the
+    text is in neither list). ``scores`` holds, for BPO, KPO and neither, the sum of the evidence
+    weights of that side plus the constant of the decision; ``services`` the share of each service
+    line in the evidence of both sides.
+    """
+
+    label: Label
+    service: str | None
+    services: Mapping[str, float]
+    confidence: float
+    decided_by: DecidedBy | None
+    reason: Reason
+    evidence: tuple[Evidence, ...]
+    discarded: tuple[Discard, ...]
+    traits: tuple[Trait, ...]
+    delivery: Delivery
+    languages: tuple[str, ...]
+    scores: Mapping[str, float]
+    rulebook: RulebookId
+    text_length: int = field(default=0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain lists, dictionaries, strings and numbers, ready for JSON."""
+        out = asdict(self)
+        for key in ("label", "reason", "decided_by"):
+            out[key] = None if out[key] is None else str(out[key])
+        for row in out["discarded"]:
+            row["why"] = str(row["why"])
+        return out

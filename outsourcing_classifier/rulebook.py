@@ -1,0 +1,627 @@
+"""Data files -> Rulebook. Language lives in the files of ``rules/``; ``rules/README.md`` is their manual."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from outsourcing_classifier.results import Citation, RulebookId
+from outsourcing_classifier.text import words
+
+HOME = Path(__file__).with_name("rules")
+KINDS = ("listed", "synonym", "narrower", "title", "head", "hint")
+ZONES = ("title", "modifier", "duties", "body", "requirements", "employer", "benefits", "boilerplate")
+EFFECTS = ("zone", "negate", "stop", "neutral")
+SCOPES = {"zone": ("section", "sentence", "next"), "negate": ("after", "before")}
+MOST_READINGS = 2000  # of one place of a term
+_ID = re.compile(r"[a-z]{2}\.[a-z0-9._-]+")
+
+
+class RulebookError(ValueError):
+    """A rulebook file that cannot be used; the message names file, line and key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """One finding of :meth:`Rulebook.check`."""
+
+    severity: Literal["error", "warning"]
+    where: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.severity}: {self.where}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an entry is written."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Terms that name a concept. ``kind`` is one of KINDS, "trait" or "model" for such concepts."""
+
+    id: str
+    language: str
+    concept: str
+    kind: str
+    terms: tuple[str, ...]
+    yes: tuple[str, ...]
+    no: tuple[str, ...]
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A verb near its object names a concept."""
+
+    id: str
+    language: str
+    concept: str
+    verbs: tuple[str, ...]
+    objects: tuple[str, ...]
+    gap: int
+    yes: tuple[str, ...]
+    no: tuple[str, ...]
+    place: Place
+    kind: str = "action"
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """False friends: what lies inside is not counted."""
+
+    id: str
+    language: str
+    terms: tuple[str, ...]
+    note: str
+    yes: tuple[str, ...]
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Cue:
+    """Context: a zone begins, or a negation reaches."""
+
+    id: str
+    language: str
+    effect: str
+    zone: str
+    scope: str
+    terms: tuple[str, ...]
+    yes: tuple[str, ...]
+    place: Place
+
+
+Entry = Rule | Action | Mask | Cue
+
+
+class Slot(NamedTuple):
+    """One place of a term: a token of ``single``, or one of ``longer``, or nothing if ``optional``."""
+
+    single: frozenset[bytes]
+    longer: tuple[tuple[frozenset[bytes], ...], ...]
+    optional: bool
+
+    def options(self) -> Iterator[tuple[bytes, ...]]:
+        """Everything that may stand here, in a fixed order."""
+        if self.optional:
+            yield ()
+        for token in sorted(self.single):
+            yield (token,)
+        for sequence in self.longer:
+            yield from itertools.product(*map(sorted, sequence))
+
+
+Pattern = tuple[Slot, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """Inflection, macros and verb sets of one language; ``head`` is "first" or "last"."""
+
+    code: str
+    name: str
+    head: str
+    action_gap: int
+    macros: Mapping[str, str]
+    inflect: Mapping[str, Mapping[str, tuple[str, ...]]]
+    verbs: Mapping[str, tuple[str, ...]]
+    head_stops: frozenset[bytes]
+    head_skips: frozenset[bytes]
+
+    def pattern(self, term: str) -> Pattern:
+        """A written term, place by place. Raises ValueError where the term cannot be read."""
+        text = term
+        for _ in range(3):  # a macro may use another
+            for name in re.findall(r"\{(\w+)\}", text):
+                if name not in self.macros:
+                    raise ValueError(f"no macro {{{name}}}")
+                text = text.replace("{" + name + "}", self.macros[name])
+        places = tuple(self._slot(chunk) for chunk in _chunks(text))
+        if all(place.optional for place in places):
+            raise ValueError("no word in it")
+        return places
+
+    def _slot(self, chunk: str) -> Slot:
+        single: dict[bytes, None] = {}
+        longer: dict[tuple[frozenset[bytes], ...], None] = {}
+        optional = False
+        for reading in _alternatives(chunk):
+            parts = [self._inflected(word) for word in reading.split()]
+            if not parts:
+                optional = True
+            elif len(parts) == 1:
+                single.update(dict.fromkeys(f for f in parts[0] if b" " not in f))
+                longer.update(
+                    dict.fromkeys(tuple(frozenset([t]) for t in f.split(b" ")) for f in parts[0] if b" " in f)
+                )
+            else:
+                for choice in itertools.product(*(_merged(forms) for forms in parts)):
+                    longer[tuple(itertools.chain.from_iterable(choice))] = None
+        return Slot(frozenset(single), tuple(longer), optional)
+
+    def _inflected(self, word: str) -> list[bytes]:
+        kind = {"*": "noun", "~": "verb"}.get(word[-1])
+        bare = word.rstrip("*~")
+        if "*" in bare or "~" in bare:
+            raise ValueError("* and ~ stand at the end of a word")
+        stems = [words(bare)]
+        if "l·l" in bare.lower():
+            stems.append(words(bare.lower().replace("l·l", "ll")))
+        if not all(stems):
+            raise ValueError(f"no letter in “{word}”")
+        if kind is None:
+            return stems
+        table = self.inflect[kind]
+        out: dict[bytes, None] = {}
+        for stem in stems:
+            text = stem.decode("ascii")
+            ending = next(text[i:] for i in range(len(text) + 1) if text[i:] in table)
+            base = text[: len(text) - len(ending)]
+            out.update(dict.fromkeys([stem, *((base + e).encode() for e in table[ending])]))
+        return list(out)
+
+
+def _merged(forms: list[bytes]) -> list[tuple[frozenset[bytes], ...]]:
+    """The one-token forms of a word as one set, the others (``e-mail``) token by token."""
+    single = frozenset(f for f in forms if b" " not in f)
+    longer = [tuple(frozenset([t]) for t in f.split(b" ")) for f in forms if b" " in f]
+    return [(single,), *longer] if single else list(longer)
+
+
+def _chunks(text: str) -> list[str]:
+    """Split at the white space outside parentheses."""
+    out, depth = [""], 0
+    for char in text:
+        depth += (char == "(") - (char == ")")
+        if char.isspace() and depth <= 0:
+            out.append("")
+        else:
+            out[-1] += char
+    return [chunk for chunk in out if chunk]
+
+
+def _alternatives(text: str) -> Iterator[str]:
+    """Every reading of ``a(b|c d|)e``; parentheses nest."""
+    stack: list[tuple[list[str], list[str]]] = []
+    readings, done = [""], list[str]()
+    for part in re.split(r"([()|])", text):
+        if part == "(":
+            stack.append((readings, done))
+            readings, done = [""], []
+        elif part == "|":
+            if not stack:
+                raise ValueError("| outside parentheses")
+            done += readings
+            readings = [""]
+        elif part == ")":
+            if not stack:
+                raise ValueError("a parenthesis too many")
+            inner = done + readings
+            readings, done = stack.pop()
+            readings = [a + b for a in readings for b in inner]
+        elif part:
+            readings = [a + part for a in readings]
+        if len(readings) > MOST_READINGS:
+            raise ValueError(f"more than {MOST_READINGS} readings")
+    if stack:
+        raise ValueError("a parenthesis is not closed")
+    yield from readings
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """The constants of the decision; see ``rules/weights.toml``."""
+
+    version: str
+    kinds: Mapping[str, float]
+    zones: Mapping[str, float]
+    decision: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Rulebook:
+    """Everything the engine knows. Make one with :meth:`load`."""
+
+    id: RulebookId
+    rules: tuple[Rule, ...]
+    actions: tuple[Action, ...]
+    masks: tuple[Mask, ...]
+    cues: tuple[Cue, ...]
+    languages: Mapping[str, Language]
+    sides: Mapping[str, str]
+    service_names: Mapping[str, Mapping[str, str]]
+    trait_poles: Mapping[str, Mapping[str, str]]
+    weights: Weights
+    concepts: frozenset[str]
+    _sources: Mapping[str, Any] = field(repr=False)
+    _citations: dict[tuple[str, str], Citation] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def load(cls, profile: str = "article", path: str | Path | None = None) -> Rulebook:
+        """Read a folder laid out like ``rules/`` (the shipped one by default).
+
+        Raises :class:`RulebookError` naming file, line and key of what cannot be used.
+        """
+        return _Loader(Path(path) if path is not None else HOME, profile).rulebook()
+
+    @cached_property
+    def entries(self) -> dict[str, Entry]:
+        """Every entry by its id."""
+        return {e.id: e for e in (*self.rules, *self.actions, *self.masks, *self.cues)}
+
+    def side(self, concept: str) -> str | None:
+        """"BPO" or "KPO" in this profile; "OUT" for work in neither list; None for what takes no side."""
+        first, _, rest = concept.partition(".")
+        if first == "outside":
+            return "OUT"
+        if first == "model":
+            return {"bpo": "BPO", "kpo": "KPO"}.get(rest)
+        if first == "trait":
+            basis, _, pole = rest.partition(".")
+            poles = self.trait_poles[basis]
+            return next((s.upper() for s, name in poles.items() if name == pole), None)
+        return self.sides.get(concept) or self.sides.get(first)
+
+    def service(self, concept: str) -> str | None:
+        """The service line of a concept, or None."""
+        first = concept.partition(".")[0]
+        return first if first in self.service_names else None
+
+    def basis(self, concept: str) -> str:
+        """The row of the comparison that a concept speaks to."""
+        first, _, rest = concept.partition(".")
+        if first == "trait":
+            return rest.partition(".")[0]
+        return {"model": "full_form", "delivery": "delivery"}.get(first, "services")
+
+    def citation(self, concept: str, language: str) -> Citation:
+        """Where the specification speaks of ``concept``, in ``language`` where it speaks it."""
+        key = (concept, language)
+        if key not in self._citations:
+            self._citations[key] = self._cite(concept, language)
+        return self._citations[key]
+
+    def _cite(self, concept: str, language: str) -> Citation:
+        sources = self._sources
+        own = language in sources["documents"]
+        speaks = language if own else sources["defaults"]["other_languages"]
+        name = concept
+        while name not in sources["anchors"]:
+            name = name.rpartition(".")[0]
+        anchor = sources["anchors"][name]
+        return Citation(
+            document=sources["documents"][speaks]["title"],
+            language=speaks,
+            section=sources["sections"][anchor["section"]][speaks],
+            item=anchor.get("item", {}).get(speaks, ""),
+            row=sources["rows"][anchor["row"]][speaks] if "row" in anchor else "",
+            own_words=own,
+        )
+
+    def uses(self) -> Iterator[tuple[Pattern, str, int]]:
+        """(pattern, role, index): role is rule, mask, cue, verb or object."""
+        for role, entries in (("rule", self.rules), ("mask", self.masks), ("cue", self.cues)):
+            for index, entry in enumerate(entries):
+                language = self.languages[entry.language]
+                for term in entry.terms:
+                    yield language.pattern(term), role, index
+        expanded: dict[tuple[str, str], list[Pattern]] = {}
+        for index, action in enumerate(self.actions):
+            language = self.languages[action.language]
+            for role, terms in (("verb", action.verbs), ("object", action.objects)):
+                for term in terms:
+                    key = (language.code, term)
+                    if key not in expanded:
+                        written = language.verbs[term[1:]] if term[0] == "@" else (term,)
+                        expanded[key] = [language.pattern(w) for w in written]
+                    for pattern in expanded[key]:
+                        yield pattern, role, index
+
+    def check(self) -> list[Issue]:
+        """Form and consistency; the sentences are tried by ``rules check`` with the engine."""
+        issues: list[Issue] = []
+        seen: dict[bytes, Rule] = {}
+        told: set[tuple[str, str]] = set()
+        for pattern, role, index in self.uses():
+            if role != "rule":
+                continue
+            rule = self.rules[index]
+            for choice in itertools.islice(itertools.product(*(p.options() for p in pattern)), 2000):
+                form = b" ".join(itertools.chain.from_iterable(choice))
+                other = seen.setdefault(form, rule)
+                if other.id != rule.id and (other.id, rule.id) not in told:
+                    told.add((other.id, rule.id))
+                    same = self.side(other.concept) == self.side(rule.concept)
+                    both = f"“{form.decode()}” stands in {other.id} ({other.place}) too"
+                    issues.append(Issue("warning" if same else "error", f"{rule.place} {rule.id}", both))
+                if len(form) < 3 and rule.kind not in {"hint", "listed"}:
+                    issues.append(
+                        Issue("error", f"{rule.place} {rule.id}", f"“{form.decode()}” is too short")
+                    )
+        for rule_or_action in (*self.rules, *self.actions):
+            if len(rule_or_action.yes) < 2 or len(rule_or_action.no) < 1:
+                issues.append(
+                    Issue("warning", f"{rule_or_action.place} {rule_or_action.id}", "wants two yes and one no")
+                )
+        return issues
+
+
+class _Loader:
+    """Reads the files once, refusing what it does not know."""
+
+    def __init__(self, home: Path, profile: str) -> None:
+        self.home = home
+        self.profile = profile
+        self.digest = hashlib.sha256()
+        self.lines: dict[str, list[str]] = {}
+        self.ids: dict[str, Place] = {}
+
+    def rulebook(self) -> Rulebook:
+        if not self.home.is_dir():
+            raise RulebookError(f"{self.home}: no such folder of rules")
+        sources = self.read("sources.toml")
+        concepts = self.read("concepts.toml")
+        weights = self.read("weights.toml")
+        profile_file = f"profiles/{self.profile}.toml"
+        if not re.fullmatch(r"[\w-]+", self.profile) or not (self.home / profile_file).is_file():
+            known = ", ".join(sorted(p.stem for p in (self.home / "profiles").glob("*.toml")))
+            raise RulebookError(f"no profile {self.profile!r}; there are: {known}")
+        profile = self.read(profile_file)
+        services: dict[str, Any] = concepts["services"]
+        names = self.concept_names(concepts)
+        for concept in profile["sides"]:
+            if concept not in names and concept not in services:
+                self.fail(profile_file, concept, f"sides: no concept {concept!r}")
+        missing = [s for s in services if s not in profile["sides"]]
+        if missing:
+            self.fail(profile_file, "sides", f"sides: no side for {', '.join(missing)}")
+        rules: list[Rule] = []
+        actions: list[Action] = []
+        masks: list[Mask] = []
+        cues: list[Cue] = []
+        languages: dict[str, Language] = {}
+        for folder in sorted(p.parent for p in self.home.glob("*/language.toml")):
+            language = self.language(folder.name)
+            languages[language.code] = language
+            for path in sorted(folder.glob("*.toml")):
+                if path.name == "language.toml":
+                    continue
+                file = f"{folder.name}/{path.name}"
+                data = self.read(file)
+                self.known(file, "", data, {"rule", "action", "mask", "cue"})
+                rules += [self.rule(file, language, r, names) for r in data.get("rule", [])]
+                actions += [self.action(file, language, r, names) for r in data.get("action", [])]
+                masks += [self.mask(file, language, r) for r in data.get("mask", [])]
+                cues += [self.cue(file, language, r) for r in data.get("cue", [])]
+        if not languages:
+            raise RulebookError(f"{self.home}: no language folder (one with a language.toml) in it")
+        return Rulebook(
+            id=RulebookId(profile["name"], profile["version"], self.digest.hexdigest()),
+            rules=tuple(rules),
+            actions=tuple(actions),
+            masks=tuple(masks),
+            cues=tuple(cues),
+            languages=languages,
+            sides=profile["sides"],
+            service_names={name: row["names"] for name, row in services.items()},
+            trait_poles=concepts["traits"],
+            weights=Weights(weights["version"], weights["kinds"], weights["zones"], weights["decision"]),
+            concepts=frozenset(names),
+            _sources=sources,
+        )
+
+    @staticmethod
+    def concept_names(concepts: dict[str, Any]) -> set[str]:
+        names = {f"{s}.{a}" for s, row in concepts["services"].items() for a in row["activities"]}
+        names |= {f"outside.{kind}" for kind in concepts["outside"]["kinds"]}
+        names |= {f"delivery.{mode}" for mode in concepts["delivery"]["modes"]}
+        names |= {f"model.{kind}" for kind in concepts["model"]["kinds"]}
+        names |= {f"trait.{t}.{pole}" for t, row in concepts["traits"].items() for pole in row.values()}
+        return names
+
+    def read(self, file: str) -> dict[str, Any]:
+        path = self.home / file
+        try:
+            raw = path.read_bytes()
+        except OSError as error:
+            raise RulebookError(f"{path}: {error.strerror}") from error
+        self.digest.update(file.encode() + b"\0" + raw + b"\0")
+        try:
+            text = raw.decode("utf-8")
+            data = tomllib.loads(text)
+        except UnicodeDecodeError as error:
+            raise RulebookError(f"{path}: not UTF-8 at byte {error.start}") from error
+        except tomllib.TOMLDecodeError as error:
+            raise RulebookError(f"{path}: {error}") from error
+        self.lines[file] = text.splitlines()
+        return data
+
+    def place(self, file: str, needle: str) -> Place:
+        line = next((n for n, text in enumerate(self.lines[file], 1) if needle in text), 1)
+        return Place(file, line)
+
+    def fail(self, file: str, needle: str, message: str) -> None:
+        raise RulebookError(f"{self.home / file}:{self.place(file, needle).line}: {message}")
+
+    def known(self, file: str, needle: str, data: dict[str, Any], keys: set[str]) -> None:
+        for key in data:
+            if key not in keys:
+                where = f"{needle}: " if needle else ""
+                self.fail(file, needle or key, f"{where}no key {key!r} here; there are: {', '.join(sorted(keys))}")
+
+    def entry(
+        self, file: str, language: Language, data: dict[str, Any], keys: set[str], lists: Iterable[str]
+    ) -> Place:
+        name = data.get("id")
+        if not isinstance(name, str):
+            self.fail(file, "[[", "an entry without id")
+        assert isinstance(name, str)
+        self.known(file, name, data, {"id", *keys})
+        place = self.place(file, f'"{name}"')
+        if not _ID.fullmatch(name) or not name.startswith(language.code + "."):
+            self.fail(file, name, f"id {name!r}: want {language.code}. and then a-z, 0-9, ., _, -")
+        if name in self.ids:
+            self.fail(file, name, f"id {name!r} is taken by {self.ids[name]}")
+        self.ids[name] = place
+        for key in lists:
+            value = data.get(key, [])
+            if not isinstance(value, list) or not all(isinstance(v, str) and v for v in value):
+                self.fail(file, name, f"{name}: {key}: want a list of strings")
+        return place
+
+    def terms(self, file: str, language: Language, data: dict[str, Any], key: str) -> tuple[str, ...]:
+        terms = data.get(key, [])
+        if not terms:
+            self.fail(file, data["id"], f"{data['id']}: {key}: empty")
+        for term in terms:
+            if term.startswith("@"):
+                if key != "verbs" or term[1:] not in language.verbs:
+                    self.fail(file, data["id"], f"{data['id']}: {key}: no verb set {term!r}")
+                continue
+            try:
+                language.pattern(term)
+            except ValueError as error:
+                self.fail(file, data["id"], f"{data['id']}: {key}: {term!r}: {error}")
+        return tuple(terms)
+
+    def concept(self, file: str, data: dict[str, Any], names: set[str]) -> str:
+        concept = data.get("concept")
+        if concept not in names:
+            self.fail(file, data["id"], f"{data['id']}: concept: no concept {concept!r} in concepts.toml")
+        return str(concept)
+
+    def rule(self, file: str, language: Language, data: dict[str, Any], names: set[str]) -> Rule:
+        place = self.entry(
+            file, language, data, {"concept", "kind", "terms", "yes", "no"}, ("terms", "yes", "no")
+        )
+        concept = self.concept(file, data, names)
+        family = concept.partition(".")[0]
+        kind = data.get("kind")
+        if family in {"trait", "model", "delivery"}:
+            kind = kind or family
+        if kind not in (*KINDS, "trait", "model", "delivery"):
+            self.fail(file, data["id"], f"{data['id']}: kind: {kind!r} is none of {', '.join(KINDS)}")
+        return Rule(
+            data["id"],
+            language.code,
+            concept,
+            str(kind),
+            self.terms(file, language, data, "terms"),
+            tuple(data.get("yes", ())),
+            tuple(data.get("no", ())),
+            place,
+        )
+
+    def action(self, file: str, language: Language, data: dict[str, Any], names: set[str]) -> Action:
+        keys = {"concept", "verbs", "objects", "gap", "yes", "no"}
+        place = self.entry(file, language, data, keys, ("verbs", "objects", "yes", "no"))
+        gap = data.get("gap", language.action_gap)
+        if not isinstance(gap, int) or not 0 <= gap <= 20:
+            self.fail(file, data["id"], f"{data['id']}: gap: want a whole number from 0 to 20")
+        return Action(
+            data["id"],
+            language.code,
+            self.concept(file, data, names),
+            self.terms(file, language, data, "verbs"),
+            self.terms(file, language, data, "objects"),
+            gap,
+            tuple(data.get("yes", ())),
+            tuple(data.get("no", ())),
+            place,
+        )
+
+    def mask(self, file: str, language: Language, data: dict[str, Any]) -> Mask:
+        place = self.entry(file, language, data, {"terms", "note", "yes"}, ("terms", "yes"))
+        return Mask(
+            data["id"],
+            language.code,
+            self.terms(file, language, data, "terms"),
+            str(data.get("note", "")),
+            tuple(data.get("yes", ())),
+            place,
+        )
+
+    def cue(self, file: str, language: Language, data: dict[str, Any]) -> Cue:
+        place = self.entry(
+            file, language, data, {"effect", "zone", "scope", "terms", "yes"}, ("terms", "yes")
+        )
+        effect, zone, scope = (str(data.get(k, "")) for k in ("effect", "zone", "scope"))
+        if effect not in EFFECTS:
+            self.fail(file, data["id"], f"{data['id']}: effect: {effect!r} is none of {', '.join(EFFECTS)}")
+        if effect == "zone" and zone not in ZONES:
+            self.fail(file, data["id"], f"{data['id']}: zone: {zone!r} is none of {', '.join(ZONES)}")
+        if effect in SCOPES and scope not in SCOPES[effect]:
+            self.fail(file, data["id"], f"{data['id']}: scope: want one of {', '.join(SCOPES[effect])}")
+        return Cue(
+            data["id"],
+            language.code,
+            effect,
+            zone,
+            scope,
+            self.terms(file, language, data, "terms"),
+            tuple(data.get("yes", ())),
+            place,
+        )
+
+    def language(self, folder: str) -> Language:
+        file = f"{folder}/language.toml"
+        data = self.read(file)
+        keys = {"code", "name", "head", "action_gap", "macros", "inflect", "verbs", "head_stops", "head_skips"}
+        self.known(file, "", data, keys)
+        if data.get("code") != folder:
+            self.fail(file, "code", f"code: want {folder!r}, the folder's name")
+        if data.get("head") not in {"first", "last"}:
+            self.fail(file, "head", "head: want first or last")
+        inflect = {
+            kind: {ending: tuple(forms) for ending, forms in data["inflect"][kind].items()}
+            for kind in ("noun", "verb")
+        }
+        for table in inflect.values():
+            table.setdefault("", ("",))
+        return Language(
+            data["code"],
+            data["name"],
+            data["head"],
+            data["action_gap"],
+            data.get("macros", {}),
+            inflect,
+            {name: tuple(terms) for name, terms in data.get("verbs", {}).items()},
+            frozenset(words(w) for w in data.get("head_stops", [])),
+            frozenset(words(w) for w in data.get("head_skips", [])),
+        )

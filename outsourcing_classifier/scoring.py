@@ -1,0 +1,134 @@
+"""Pure arithmetic: kept evidence -> a score per side, service lines, traits, confidence or a reason."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from outsourcing_classifier.matcher import Hit
+from outsourcing_classifier.results import Label, Reason
+from outsourcing_classifier.rulebook import Rulebook
+
+WEAK = frozenset({"hint", "trait", "model"})  # kinds that decide nothing while something stronger speaks
+
+
+class Decision(NamedTuple):
+    label: Label
+    reason: Reason
+    service: str | None
+    services: dict[str, float]
+    confidence: float
+    scores: dict[str, float]
+
+
+def weigh(hits: Sequence[Hit], rulebook: Rulebook) -> list[float]:
+    """The weight of every hit: kind x zone, each repetition of a concept ``decay`` of the one before.
+
+    Hints of one side weigh at most ``least`` together, so that they decide nothing alone; traits
+    weigh more where no activity is named.
+    """
+    kinds, zones, decision = rulebook.weights.kinds, rulebook.weights.zones, rulebook.weights.decision
+    raw = [kinds[h.entry.kind] * zones[h.zone] if h.entry.kind in kinds else 0.0 for h in hits]
+    activity = any(w > 0 and h.entry.kind not in WEAK for h, w in zip(hits, raw, strict=True))
+    order = sorted(range(len(hits)), key=lambda i: (-raw[i], hits[i].start))
+    repeats: dict[str, int] = {}
+    weights = [0.0] * len(hits)
+    hinted: dict[str | None, float] = {}
+    for i in order:
+        entry = hits[i].entry
+        key = entry.concept
+        n = repeats.get(key, 0)
+        repeats[key] = n + 1
+        weight = raw[i] * decision["decay"] ** n
+        if entry.kind == "trait" and not activity:
+            weight *= decision["trait_alone"]
+        if entry.kind == "hint":
+            side = rulebook.side(entry.concept)
+            room = decision["hints"] - hinted.get(side, 0.0)
+            weight = max(0.0, min(weight, room))
+            hinted[side] = hinted.get(side, 0.0) + weight
+        weights[i] = weight
+    return weights
+
+
+def decide(hits: Sequence[Hit], weights: Sequence[float], rulebook: Rulebook, negated: bool) -> Decision:
+    """The label with its reason. ``negated``: some activity was excluded by a negation."""
+    constants = rulebook.weights.decision
+    total = {"BPO": 0.0, "KPO": 0.0, "OUT": 0.0}
+    lines: dict[str, float] = {}
+    best: dict[str, tuple[float, Hit]] = {}
+    for hit, weight in zip(hits, weights, strict=True):
+        side = rulebook.side(hit.entry.concept)
+        if side is None or weight <= 0:
+            continue
+        total[side] += weight
+        service = rulebook.service(hit.entry.concept)
+        if service is not None:
+            lines[service] = lines.get(service, 0.0) + weight
+        if side not in best or weight > best[side][0]:
+            best[side] = (weight, hit)
+    bpo, kpo = total["BPO"], total["KPO"]
+    neither = constants["neither"] + constants["outside"] * total["OUT"]
+    scores = {"BPO": bpo, "KPO": kpo, "NEITHER": neither}
+    chances = _softmax((bpo, kpo, neither))
+    both = any(h.entry.concept == "model.both" and w >= 0 for h, w in zip(hits, weights, strict=True))
+    services = _shares(lines)
+    if _mixed(bpo, kpo, neither, both, constants):
+        share = min(bpo, kpo) / (bpo + kpo) if bpo + kpo else 0.5
+        return Decision(Label.MIXED, Reason.BOTH_KINDS, None, services, 0.5 + share / 2, scores)
+    side = "BPO" if bpo >= kpo else "KPO"
+    top = max(bpo, kpo)
+    if top < constants["least"] or top <= neither:
+        if total["OUT"] > top:
+            reason = Reason.OUT_OF_SCOPE
+        elif top > 0:
+            reason = Reason.LOW_MARGIN
+        else:
+            reason = Reason.NEGATED if negated else Reason.NO_EVIDENCE
+        return Decision(Label.UNKNOWN, reason, None, services, chances[2], scores)
+    confidence = chances[0 if side == "BPO" else 1]
+    if bpo == kpo or confidence < constants["decide"]:
+        reason = Reason.CONFLICT if min(bpo, kpo) > neither / 2 else Reason.LOW_MARGIN
+        return Decision(Label.UNKNOWN, reason, None, services, chances[2], scores)
+    own = {s: w for s, w in lines.items() if rulebook.side(s) == side or _has_side(hits, s, side, rulebook)}
+    service = min(own, key=lambda s: (-own[s], s)) if own else None
+    kind = best[side][1].entry.kind
+    if kind == "trait":
+        reason = Reason.TRAITS
+    elif service is None or kind == "model":
+        reason = Reason.FULL_FORM
+    elif service.startswith("other_"):
+        reason = Reason.RELATED_ACTIVITY
+    else:
+        reason = Reason.LISTED_ACTIVITY
+    return Decision(Label(side), reason, service, services, confidence, scores)
+
+
+def _has_side(hits: Sequence[Hit], service: str, side: str, rulebook: Rulebook) -> bool:
+    """A profile may put an activity on another side than its line."""
+    return any(
+        rulebook.service(h.entry.concept) == service and rulebook.side(h.entry.concept) == side for h in hits
+    )
+
+
+def _mixed(bpo: float, kpo: float, neither: float, both: bool, constants: object) -> bool:
+    assert isinstance(constants, dict)
+    if both and bpo + kpo == 0:
+        return True
+    low, high = min(bpo, kpo), max(bpo, kpo)
+    return bool(
+        low >= constants["mixed_least"] and low > neither and low / (low + high) >= constants["mixed_share"]
+    )
+
+
+def _shares(lines: dict[str, float]) -> dict[str, float]:
+    total = sum(lines.values())
+    return {s: w / total for s, w in sorted(lines.items(), key=lambda x: (-x[1], x[0]))} if total else {}
+
+
+def _softmax(scores: tuple[float, ...]) -> tuple[float, ...]:
+    top = max(scores)
+    powers = [math.exp(s - top) for s in scores]
+    total = sum(powers)
+    return tuple(p / total for p in powers)

@@ -1,0 +1,174 @@
+"""Folding: the one place that knows about accents, case, quotes, hyphens and white space.
+
+``fold`` gives bytes over a small alphabet, one byte a code point wherever that is possible, so that
+most texts need no offset map:
+
+====== ==================================================================
+byte   stands for
+====== ==================================================================
+a-z0-9 letters without case or accent, digits
+``~``  a letter of another script
+space  white space (a run counts once)
+\\n     a line break within a sentence
+``-``  what joins words: hyphen, apostrophe, ``·``
+``/``  slash
+``(``  opening parenthesis
+``<>`` what is left of a tag; a whole tag ends a sentence
+``,``  comma, other brackets, quotation marks
+``:``  colon
+``.``  end of a sentence, bullet, blank line, line break before a new item
+====== ==================================================================
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+import unicodedata
+from bisect import bisect_right
+from dataclasses import dataclass
+
+_DROP, _EXPAND = 0x81, 0x8D  # placeholders; as text both are unassigned C1 controls
+_WORD = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789~")
+
+
+def _class_of(char: str) -> int:
+    """The folded byte of one code point, or a placeholder."""
+    if char in "\n\r\v\f\x85\u2028\u2029":
+        return 0x0A
+    if char in "\u2022\u25aa\u25cf\u25e6\u2023\u2043\u25a0\u25ba\u2713\u2714\u2192|;!?\u2026\u00a1\u00bf":
+        return 0x2E
+    if char in "'\u2019\u2018\u02bc\u00b4`+_\u00b7\x91\x92":
+        return 0x2D
+    if char in "\u2215\u2044":
+        return 0x2F
+    if char in ".:/(&<>":
+        return ord(char)
+    category = unicodedata.category(char)
+    if category == "Zs" or char == "\t":
+        return 0x20
+    if category in {"Mn", "Me", "Cf"}:
+        return _DROP
+    if category == "Pd" or char in "\x96\x97":
+        return 0x2D
+    if category[0] in "LN":
+        base = [c for c in unicodedata.normalize("NFKD", char) if unicodedata.category(c) != "Mn"]
+        if len(base) > 1 and all(c.isascii() and c.isalnum() for c in base):
+            return _EXPAND
+        low = {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "ß": "s", "æ": "a", "œ": "o", "ı": "i", "ŀ": "l"}
+        one = low.get(char.lower()[0]) or base[0].lower()[0]
+        return ord(one) if one.isascii() and one.isalnum() else ord("~")
+    if category == "Cc":
+        return 0x20
+    if category == "So":
+        return 0x2E
+    return 0x2C
+
+
+_TABLE = bytes(
+    i if i in (_DROP, _EXPAND) else (_DROP if i == 0xAD else _class_of(chr(i))) for i in range(256)
+)
+_known: dict[str, int] = {}
+# what a folded byte stands for, written as the latin-1 byte that _TABLE sends there
+_VIA = {b: b for b in [*_WORD, 0x20, 0x0A, 0x2D, 0x2C, 0x3A, 0x2E, 0x2F, 0x28, 0x26, 0x3C, 0x3E, _DROP, _EXPAND]}
+_VIA[ord("~")] = 0x9F
+_TABLE = _TABLE[:0x9F] + b"~" + _TABLE[0xA0:]
+
+
+def _beyond_latin1(error: UnicodeError) -> tuple[bytes, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    out = bytearray()
+    for char in error.object[error.start : error.end]:
+        byte = _known.get(char)
+        if byte is None:
+            byte = _known[char] = _VIA[_class_of(char)]
+        out.append(byte)
+    return bytes(out), error.end
+
+
+codecs.register_error("outsourcing_classifier.fold", _beyond_latin1)
+
+# "administratiu/va", "técnico/a", "asesor(a)": the second gender is dropped
+_GENDER = (
+    rb"(?:a|o|as|os|es|na|nes|ra|res|va|ves|iva|ives|tiva|ivas|ora|ores|oras|dora|dores|doras|tora|tores|tora"
+    rb"|ada|ades|ica|iques|era|eres|eras|ria|aria|ries|triu|triz|trice|ta|tes|da|sa|ses|ga|gues|ja|ca|cas|ques|la|nta)"
+)
+_EDIT = re.compile(
+    rb"[ \n]{2,}|\n|\x81+|\x8d|/" + _GENDER + rb"(?![a-z0-9~])|\(" + _GENDER + rb","
+    rb"|&(?:nbsp|quot|lt|gt|,?[0-9x]{2,7})\.| ?&(?:amp\.)? ?|</?[a-z][^<>]{0,80}>"
+)
+_NEEDS_EDIT = (b"  ", b"\n", b"\x81", b"\x8d", b"/", b"(", b"&", b"<")
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """Folded bytes and, where offsets moved, the way back to the source."""
+
+    data: bytes
+    _at: tuple[int, ...] = ()
+    _shift: tuple[int, ...] = ()
+
+    def source(self, position: int) -> int:
+        """The source offset of a folded position (of its end: give the position after it)."""
+        if not self._at:
+            return position
+        index = bisect_right(self._at, position)
+        here = position + self._shift[index - 1] if index else position
+        if index == len(self._at):
+            return here
+        return min(here, self._at[index] + self._shift[index])  # inside a longer replacement
+
+
+def fold(text: str) -> Folded:
+    """Fold ``text``. Linear time, no regular expression that backtracks."""
+    data = text.encode("latin-1", "outsourcing_classifier.fold").translate(_TABLE)
+    if b"l.l" in data:  # Catalan "col.laboració"
+        data = data.replace(b"l.l", b"l-l")
+    for sign in _NEEDS_EDIT:
+        if sign in data:
+            return _edited(text, data)
+    return Folded(data)
+
+
+def _edited(text: str, data: bytes) -> Folded:
+    """Collapse white space, drop combining marks, spell out ligatures, and remember the shifts."""
+    pieces: list[bytes] = []
+    at: list[int] = []
+    shift: list[int] = []
+    last = length = 0
+    for match in _EDIT.finditer(data):
+        start, end = match.span()
+        first = data[start]
+        found = match.group()
+        if b"\n" in found:
+            new = _gap(text, start, end)
+        elif first == 0x3C:
+            new = b"."
+        elif b"&" in found and found.strip() in (b"&", b"&amp."):
+            new = b" and "
+        elif first in (_DROP, 0x2F, 0x28):
+            new = b""
+        elif first == _EXPAND:
+            new = unicodedata.normalize("NFKD", text[start]).lower().encode("ascii", "ignore")
+        else:
+            new = b" "
+        pieces += (data[last:start], new)
+        length += start - last + len(new)
+        last = end
+        at.append(length)
+        shift.append(end - length)
+    if not pieces:
+        return Folded(data)
+    pieces.append(data[last:])
+    return Folded(b"".join(pieces), tuple(at), tuple(shift))
+
+
+def _gap(text: str, start: int, end: int) -> bytes:
+    """A line break inside a sentence reads like a space; one before a new item ends a sentence."""
+    breaks = text.count("\n", start, end) or text.count("\r", start, end)
+    return b"\n" if breaks < 2 and end < len(text) and text[end].islower() else b"."
+
+
+def words(text: str) -> bytes:
+    """A term as the matcher looks for it: folded words with one space between."""
+    return b" ".join(re.findall(rb"[a-z0-9~]+", fold(text).data))
