@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 from outsourcing_classifier import scoring
+from outsourcing_classifier.explain import Explanation, explanation
 from outsourcing_classifier.matcher import Hit, Matcher, Reading
 from outsourcing_classifier.results import (
     Classification,
@@ -73,6 +73,10 @@ class Classifier:
             rulebook=self.rulebook.id,
             text_length=len(text),
         )
+
+    def explain(self, text: str) -> Explanation:
+        """Classify one text and set out why. Raises TypeError where ``text`` is not a str."""
+        return explanation(text, self.classify(text), self.rulebook)
 
     def _empty(self, text: str) -> Classification:
         decision = scoring.decide((), (), self.rulebook, negated=False)
@@ -185,3 +189,6 @@ def classify(text: str) -> Classification:
     return default_classifier().classify(text)
 
 
+def explain(text: str) -> Explanation:
+    """Classify one text by the shipped rulebook and set out why."""
+    return default_classifier().explain(text)

@@ -1,25 +1,188 @@
-"""The command line."""
+"""The command line: thin. Data on stdout, all else on stderr."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from outsourcing_classifier.matcher import Matcher
+from outsourcing_classifier import __version__
 from outsourcing_classifier.rulebook import Rulebook, RulebookError
 
+if TYPE_CHECKING:
+    from outsourcing_classifier.files import Tally
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="outsourcing-classifier")
-    parser.add_argument("command", nargs="*")
-    parser.parse_args(argv)
+DONE, FINDINGS, USAGE, CONFIGURATION, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="outsourcing-classifier",
+        description="Is a piece of work business (BPO) or knowledge process outsourcing (KPO), and why?",
+        epilog="Exit codes: 0 done, 1 findings (rules check), 2 bad usage, input or rules, 3 model or "
+        "configuration, 130 interrupted.",
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    for name, help_ in (("classify", "label one text"), ("explain", "label one text and say why")):
+        one = commands.add_parser(name, help=help_)
+        one.add_argument("text", metavar="TEXT", help="the text; - reads standard input")
+        one.add_argument("--json", action="store_true", help="print everything as JSON")
+        _add_engine(one)
+
+    score = commands.add_parser("score", help="label every row of a CSV file")
+    score.add_argument("source", metavar="IN.csv", help="the file to read; - is standard input")
+    score.add_argument("-o", "--output", required=True, metavar="OUT.csv", help="the file to write; - is standard output")
+    score.add_argument("--text-column", default="description", metavar="NAME", help="default: description")
+    score.add_argument("--prefix", default=None, metavar="P", help="what output columns begin with")
+    score.add_argument("--delimiter", default=",", metavar="C", help="default: a comma")
+    score.add_argument("--encoding", default="utf-8", metavar="E", help="default: utf-8")
+    score.add_argument("--overwrite", action="store_true", help="replace the output file")
+    score.add_argument("--summary", action="store_true", help="print a table at the end, on stderr")
+    score.add_argument("--progress", action="store_true", help="show progress even when stderr is no terminal")
+    _add_engine(score)
+
+    rules = commands.add_parser("rules", help="check or list the rulebook")
+    rules.add_argument("action", choices=["check", "list", "weights"])
+    rules.add_argument("--rules", metavar="DIR", help="a folder of rules instead of the shipped one")
+    rules.add_argument("--profile", default="article", metavar="NAME")
+    return parser
+
+
+def _add_engine(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--profile", default="article", metavar="NAME", help="article (default) or in-10ta")
+    parser.add_argument("--rules", metavar="DIR", help="a folder of rules instead of the shipped one")
+    parser.add_argument("--no-fallback", action="store_true", help="rules alone, no trained model")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code."""
+    arguments = _parser().parse_args(argv)
+    run: dict[str, Callable[[argparse.Namespace], int]] = {
+        "classify": _one,
+        "explain": _one,
+        "score": _score,
+        "rules": _rules,
+    }
     try:
-        book = Rulebook.load()
+        return run[arguments.command](arguments)
     except RulebookError as error:
         print(error, file=sys.stderr)
-        return 2
+        return USAGE
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return DONE
+
+
+def _one(arguments: argparse.Namespace) -> int:
+    from outsourcing_classifier.classifier import Classifier
+
+    text = sys.stdin.read() if arguments.text == "-" else arguments.text
+    classifier = _classifier(arguments, Classifier)
+    if arguments.command == "explain":
+        explanation = classifier.explain(text)
+        print(json.dumps(explanation.to_dict(), ensure_ascii=False, indent=1) if arguments.json else explanation)
+        return DONE
+    c = classifier.classify(text)
+    if arguments.json:
+        print(json.dumps(c.to_dict(), ensure_ascii=False, indent=1))
+    else:
+        print("\t".join([str(c.label), c.service or "-", f"{c.confidence:.2f}", str(c.reason)]))
+    return DONE
+
+
+def _classifier(arguments: argparse.Namespace, kind: type) -> object:
+    book = Rulebook.load(arguments.profile, arguments.rules)
+    return kind(rulebook=book, fallback=None if arguments.no_fallback else "default")
+
+
+def _score(arguments: argparse.Namespace) -> int:
+    from outsourcing_classifier.classifier import Classifier
+    from outsourcing_classifier.files import FileError, score_csv
+    from outsourcing_classifier.tables import PREFIX
+
+    if len(arguments.delimiter) != 1:
+        print("--delimiter: want one character", file=sys.stderr)
+        return USAGE
+    show = _Progress() if arguments.progress or sys.stderr.isatty() else None
+    try:
+        tally = score_csv(
+            arguments.source,
+            arguments.output,
+            arguments.text_column,
+            _classifier(arguments, Classifier),
+            delimiter=arguments.delimiter,
+            encoding=arguments.encoding,
+            prefix=PREFIX if arguments.prefix is None else arguments.prefix,
+            overwrite=arguments.overwrite,
+            progress=show,
+        )
+    except FileError as error:
+        print(error, file=sys.stderr)
+        return USAGE
+    finally:
+        if show is not None:
+            show.close()
+    if arguments.summary:
+        print(_summary(tally), file=sys.stderr)
+    return DONE
+
+
+class _Progress:
+    """Rows, rate and time left, twice a second, on one line of stderr."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+        self._shown = False
+
+    def __call__(self, tally: Tally) -> None:
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + 0.5
+        self._shown = True
+        left = tally.seconds_left
+        mix = " ".join(f"{label} {n / tally.rows:.0%}" for label, n in sorted(tally.labels.items()))
+        rest = f", {left:,.0f} s left" if left is not None else ""
+        print(f"\r{tally.rows:,} rows, {tally.rate:,.0f} a second{rest}   {mix}\x1b[K", end="", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        if self._shown:
+            print(file=sys.stderr)
+
+
+def _summary(tally: Tally) -> str:
+    lines = [f"{tally.rows:,} rows in {tally.rows / tally.rate if tally.rows else 0:.1f} s ({tally.rate:,.0f} a second)"]
+    for title, counts in (("label", tally.labels), ("service", tally.services), ("status", tally.statuses)):
+        lines.append(f"{title}")
+        for name, n in counts.most_common():
+            lines.append(f"  {name:22}{n:9,}  {n / tally.rows:6.1%}  {'█' * round(30 * n / tally.rows)}")
+    return "\n".join(lines)
+
+
+def _rules(arguments: argparse.Namespace) -> int:
+    book = Rulebook.load(arguments.profile, arguments.rules)
+    if arguments.action == "list":
+        for entry in (*book.rules, *book.actions):
+            terms = getattr(entry, "terms", None) or [*entry.verbs, "…", *entry.objects]  # type: ignore[union-attr]
+            print(f"{entry.id}\t{entry.concept}\t{book.side(entry.concept) or '-'}\t{entry.kind}\t{'; '.join(terms)}")
+        return DONE
+    if arguments.action == "weights":
+        for title, table in (("kind", book.weights.kinds), ("zone", book.weights.zones), ("decision", book.weights.decision)):
+            for name, value in table.items():
+                print(f"{title}\t{name}\t{value:g}")
+        return DONE
+    from outsourcing_classifier.matcher import Matcher
+
     issues = [*book.check(), *Matcher(book).try_sentences()]
     for issue in issues:
         print(issue)
-    print(f"{len(book.rules)} rules, {len(book.actions)} actions, {len(issues)} issues")
-    return 1 if any(i.severity == "error" for i in issues) else 0
+    print(f"{len(book.rules)} rules, {len(book.actions)} actions, {len(issues)} issues", file=sys.stderr)
+    return FINDINGS if any(i.severity == "error" for i in issues) else DONE

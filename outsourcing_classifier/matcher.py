@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,7 +15,8 @@ from outsourcing_classifier.text import Folded, fold
 
 _TOKEN = re.compile(rb"[a-z0-9~]+")
 _SOFT = frozenset(b" \n-/")  # bytes that may stand between two words of a term
-_REACH = 600  # bytes that a sentence is followed at most
+_REACH = 600  # bytes that a negation's sentence is followed at most
+_SENTENCE = 160  # bytes that a cue colours on either side at most
 _NEGATED_WORDS = 14  # that a negation reaches at most
 _TITLE_WORDS = 16
 _TITLE_BYTES = 180
@@ -92,6 +94,11 @@ class Automaton:
             self._add(pattern, use)
         del self._ids, self._shared
         self._forget()
+
+    @property
+    def vocabulary(self) -> Container[bytes]:
+        """Every token of every term."""
+        return self._sets
 
     def _add(self, pattern: Pattern, use: Use) -> None:
         nodes: tuple[int, ...] = (0,)
@@ -189,6 +196,7 @@ class Matcher:
         self._actions = rulebook.actions
         self._masks = rulebook.masks
         self._cues = rulebook.cues
+        self._languages = {code: i for i, code in enumerate(rulebook.languages)}
         self._gap = max((a.gap for a in rulebook.actions), default=0)
         self._engine = Automaton(_uses(rulebook))
         self._head_stops = frozenset().union(*(x.head_stops for x in rulebook.languages.values()))
@@ -197,7 +205,7 @@ class Matcher:
 
     def read(self, text: str) -> Reading:
         """Find everything and say what counts. Linear in the length of ``text``."""
-        folded = fold(text)
+        folded = fold(text, self._engine.vocabulary)
         data = folded.data
         found = self._engine.occurrences(data)
         if not found:
@@ -214,7 +222,7 @@ class Matcher:
             else:
                 competing.append(c)
         negations = list(self._negations(data, cues))
-        kept, covered = _longest(competing)
+        kept, covered = _longest(competing, self._languages)
         for c, by in covered:
             if isinstance(c.entry, Mask):
                 continue
@@ -230,8 +238,9 @@ class Matcher:
             else:
                 hits.append(Hit(c.start, c.end, c.entry, zones.of(c)))
         hits = zones.with_modifiers(hits)
-        dropped.sort(key=lambda d: (d.start, d.end, d.entry.id))
-        return Reading(folded, hits, dropped)
+        unique = {(d.start, d.end, d.entry.concept, d.why): d for d in reversed(dropped)}
+        dropped = sorted(unique.values(), key=lambda d: (d.start, d.end, d.entry.id))
+        return Reading(folded, _promoted(hits), dropped)
 
     def try_sentences(self) -> Iterator[Issue]:
         """The yes and no sentences of every entry, tried."""
@@ -244,22 +253,21 @@ class Matcher:
                     yield Issue("error", f"{entry.place} {entry.id}", f"fires on no: {text!r}")
 
     def _fires(self, entry: Rule | Action | Mask | Cue, text: str) -> bool:
-        if isinstance(entry, Rule | Action):
-            reading = self.read(text)
-            if any(h.entry.id == entry.id for h in reading.hits):
-                return True
-            line = entry.concept.partition(".")[0]
-            for d in reading.dropped:  # a longer occurrence of the same line speaks for it
-                if d.entry.id == entry.id and d.why is Why.COVERED:
-                    by = self.rulebook.entries[d.because]
-                    if isinstance(by, Rule | Action) and by.concept.partition(".")[0] == line:
-                        return True
-            return False
-        found = self._engine.occurrences(fold(text).data)
+        data = fold(text).data
+        found = self._engine.occurrences(data)
         if isinstance(entry, Cue):
             same = (entry.effect, entry.zone)  # another language may have the very same words
             return any((cue.effect, cue.zone) == same for _, _, cue in self._winning_cues(found))
-        return any(self._masks[index].id == entry.id for o in found for index in o.use.masks)
+        if isinstance(entry, Mask):
+            return any(self._masks[index].id == entry.id for o in found for index in o.use.masks)
+        places = [(c.start, c.end) for c in self._candidates(data, found) if c.entry is entry]
+        line = entry.concept.partition(".")[0]
+        return any(  # a longer occurrence of the same line may speak for it
+            h.start < end and start < h.end
+            for h in self.read(text).hits
+            if h.entry.concept.partition(".")[0] == line
+            for start, end in places
+        )
 
     def _winning_cues(self, found: list[Occurrence]) -> list[tuple[int, int, Cue]]:
         """Cues by position, the longest at each place."""
@@ -334,7 +342,7 @@ class Matcher:
                     to = min(to, stops[index])
                 yield end, to, start, end
             else:
-                since = data.rfind(b".", max(0, start - _REACH), start) + 1
+                since = max(data.rfind(b".", max(0, start - _REACH), start) + 1, start - _REACH, 0)
                 index = bisect_right(stops, start) - 1
                 if index >= 0:
                     since = max(since, stops[index])
@@ -360,35 +368,82 @@ def _uses(rulebook: Rulebook) -> dict[Pattern, Use]:
     return out
 
 
-def _longest(candidates: list[_Candidate]) -> tuple[list[_Candidate], list[tuple[_Candidate, _Candidate]]]:
-    """The longest that do not overlap, and each loser with the one that covers it."""
+_RANK = {k: i for i, k in enumerate(("mask", "listed", "synonym", "title", "narrower", "action", "head"))}
+
+
+def _longest(
+    candidates: list[_Candidate], languages: Mapping[str, int]
+) -> tuple[list[_Candidate], list[tuple[_Candidate, _Candidate]]]:
+    """The longest that do not overlap, and each loser with the one that covers it.
+
+    Between equals a mask wins, then the closer kind, then the language that more of the text speaks.
+    """
+    votes = Counter(c.entry.language for c in candidates)
     order = sorted(
-        candidates, key=lambda c: (-c.length, not isinstance(c.entry, Mask), c.start, c.entry.id)
+        candidates,
+        key=lambda c: (
+            -c.length,
+            _RANK.get("mask" if isinstance(c.entry, Mask) else c.entry.kind, 9),
+            c.start,
+            -votes[c.entry.language],
+            languages[c.entry.language],
+            c.entry.id,
+        ),
     )
     size = max((c.end for c in candidates), default=0)
-    taken = bytearray(size)
+    taken, masked = bytearray(size), bytearray(size)
     kept: list[_Candidate] = []
     lost: list[_Candidate] = []
     for c in order:
-        if any(taken.find(1, s, e) >= 0 for s, e in c.parts):
+        is_mask = isinstance(c.entry, Mask)
+        outside = not isinstance(c.entry, Mask) and c.entry.concept.startswith("outside.")
+        if any(taken.find(1, s, e) >= 0 or not outside and masked.find(1, s, e) >= 0 for s, e in c.parts):
             lost.append(c)
             continue
-        for s, e in c.parts:
-            taken[s:e] = b"\1" * (e - s)
+        for s, e in c.parts:  # a mask hides services; what lies outside both lists stays to be seen
+            (masked if is_mask else taken)[s:e] = b"\1" * (e - s)
         kept.append(c)
-    owners = sorted((s, e, i) for i, c in enumerate(kept) for s, e in c.parts)
-    starts = [o[0] for o in owners]
+    layers = []
+    for chosen in (
+        [c for c in kept if not isinstance(c.entry, Mask)],
+        [c for c in kept if isinstance(c.entry, Mask)],
+    ):
+        owned = sorted(((s, e, i) for i, c in enumerate(chosen) for s, e in c.parts))
+        layers.append((chosen, owned, [o[0] for o in owned]))
     covered: list[tuple[_Candidate, _Candidate]] = []
     for c in lost:
-        for s, e in c.parts:
-            at = bisect_right(starts, e - 1) - 1
-            if at >= 0 and owners[at][1] > s:
-                by = kept[owners[at][2]]
-                if by.entry is not c.entry:
-                    covered.append((c, by))
-                break
+        by = next((b for b in (_owner(c, *layer) for layer in layers) if b is not None), None)
+        if by is not None and not _same(c, by):
+            covered.append((c, by))
     kept.sort(key=lambda c: (c.start, c.end))
     return kept, covered
+
+
+def _promoted(hits: list[Hit]) -> list[Hit]:
+    """Where nothing but the requirements tells of the work, they tell of it."""
+    if any(h.zone in _TELLING for h in hits if h.entry.kind not in _SILENT):
+        return hits
+    return [h._replace(zone="sole_requirements") if h.zone == "requirements" else h for h in hits]
+
+
+def _owner(
+    loser: _Candidate, chosen: list[_Candidate], owned: list[tuple[int, int, int]], starts: list[int]
+) -> _Candidate | None:
+    """The one of ``chosen`` that overlaps ``loser``."""
+    for s, e in loser.parts:
+        at = bisect_right(starts, e - 1) - 1
+        if at >= 0 and owned[at][1] > s:
+            return chosen[owned[at][2]]
+    return None
+
+
+def _same(loser: _Candidate, winner: _Candidate) -> bool:
+    """The same words for the same concept (in two languages, or twice in one): nothing is lost."""
+    if isinstance(winner.entry, Mask) or isinstance(loser.entry, Mask):
+        return False
+    return loser.entry.concept == winner.entry.concept and (
+        loser.parts == winner.parts or loser.entry is winner.entry
+    )
 
 
 def _after_words(data: bytes, position: int, count: int) -> int:
@@ -424,9 +479,9 @@ class _Zones:
                     self._starts.append(start)
                     self._zones.append(cue.zone)
             elif cue.scope == "sentence":
-                since = data.rfind(b".", max(0, start - _REACH), start) + 1
-                to = data.find(b".", end, end + _REACH)
-                self._spans.append((since, to if to >= 0 else min(len(data), end + _REACH), cue.zone))
+                if start >= self._title_end:
+                    since, to = _sentence(data, start, end)
+                    self._spans.append((max(since, self._title_end), to, cue.zone))
             else:
                 to = _phrase_end(data, end)
                 self._spans.append((end, to, cue.zone))
@@ -477,13 +532,13 @@ class _Zones:
         stretches = [(0, self._title_end)] if self._title_end else []
         stretches += [(s, e) for s, e, zone in self._spans if zone == "title"]
         for start, end in stretches:
-            for match in re.finditer(rb"[^.,:(/\n]+", self._data[start:end]):
-                for piece in re.finditer(rb"(?:(?! -|- )[^\n])+", match.group()):
-                    since = start + match.start() + piece.start()
-                    tokens = [(since + t.start(), since + t.end()) for t in _TOKEN.finditer(piece.group())]
-                    if tokens:
-                        first, last = self._head_edges(tokens)
-                        yield since, since + len(piece.group()), first, last
+            seams = [m.span() for m in _SEAMS.finditer(self._data, start, end)]
+            for since, to in zip([start, *(e for _, e in seams)], [*(s for s, _ in seams), end], strict=True):
+                comma = _COMMA.search(self._data, since + 1, to)
+                tokens = [t.span() for t in _TOKEN.finditer(self._data, since, comma.start() if comma else to)]
+                if tokens:
+                    first, last = self._head_edges(tokens)
+                    yield since, to, first, last
 
     def _head_edges(self, tokens: list[tuple[int, int]]) -> tuple[int, int]:
         data = self._data
@@ -515,6 +570,10 @@ class _Zones:
         return self._text[first : first + 1].isupper() and rest[:1].isupper()
 
 
+_SEAMS = re.compile(rb"[.:/\n]| -|- ")
+_COMMA = re.compile(rb"[,(]")
+_TELLING = frozenset(["title", "modifier", "duties", "body"])
+_SILENT = frozenset(["hint", "trait", "delivery", "model"])
 _RANKS = frozenset([b"ii", b"iii", b"iv", b"jr", b"sr", b"junior", b"senior", b"fm", b"mf"])
 
 
@@ -536,6 +595,14 @@ def _title_end(data: bytes) -> int:
         comma = re.compile(rb"[,(]").search(data, 12, end)
         return comma.start() if comma else min(end, _after_words(data, 0, 12))
     return 0
+
+
+def _sentence(data: bytes, start: int, end: int) -> tuple[int, int]:
+    """The sentence around a place, or as much of an endless one as a reader would take for it."""
+    floor, roof = max(0, start - _SENTENCE), min(len(data), end + _SENTENCE)
+    since = max(data.rfind(b".", floor, start), data.rfind(b":", floor, start)) + 1
+    to = data.find(b".", end, roof)
+    return max(since, floor), to if to >= 0 else roof
 
 
 def _phrase_end(data: bytes, start: int) -> int:

@@ -17,7 +17,7 @@ from outsourcing_classifier.text import words
 
 HOME = Path(__file__).with_name("rules")
 KINDS = ("listed", "synonym", "narrower", "title", "head", "hint")
-ZONES = ("title", "modifier", "duties", "body", "requirements", "employer", "benefits", "boilerplate")
+ZONES = ("title", "modifier", "duties", "body", "requirements", "sole_requirements", "employer", "benefits", "boilerplate")
 EFFECTS = ("zone", "negate", "stop", "neutral")
 SCOPES = {"zone": ("section", "sentence", "next"), "negate": ("after", "before")}
 MOST_READINGS = 2000  # of one place of a term
@@ -416,7 +416,9 @@ class _Loader:
         masks: list[Mask] = []
         cues: list[Cue] = []
         languages: dict[str, Language] = {}
-        for folder in sorted(p.parent for p in self.home.glob("*/language.toml")):
+        first = list(sources["documents"])  # the specification's languages before others
+        folders = [p.parent for p in self.home.glob("*/language.toml")]
+        for folder in sorted(folders, key=lambda f: (f.name not in first, *(f.name != x for x in first), f.name)):
             language = self.language(folder.name)
             languages[language.code] = language
             for path in sorted(folder.glob("*.toml")):

@@ -22,33 +22,41 @@ class Decision(NamedTuple):
     scores: dict[str, float]
 
 
+def repetitions(hits: Sequence[Hit], rulebook: Rulebook) -> list[float]:
+    """``decay ** n`` for the n-th mention of a concept, the weightiest mention first."""
+    kinds, zones = rulebook.weights.kinds, rulebook.weights.zones
+    decay = rulebook.weights.decision["decay"]
+    raw = [kinds.get(h.entry.kind, 0.0) * zones[h.zone] for h in hits]
+    repeats: dict[str, int] = {}
+    shares = [0.0] * len(hits)
+    for i in sorted(range(len(hits)), key=lambda i: (-raw[i], hits[i].start)):
+        concept = hits[i].entry.concept
+        n = repeats[concept] = repeats.get(concept, -1) + 1
+        shares[i] = decay**n
+    return shares
+
+
 def weigh(hits: Sequence[Hit], rulebook: Rulebook) -> list[float]:
     """The weight of every hit: kind x zone, each repetition of a concept ``decay`` of the one before.
 
-    Hints of one side weigh at most ``least`` together, so that they decide nothing alone; traits
+    Hints of one side weigh at most ``hints`` together, so that they decide nothing alone; traits
     weigh more where no activity is named.
     """
     kinds, zones, decision = rulebook.weights.kinds, rulebook.weights.zones, rulebook.weights.decision
-    raw = [kinds[h.entry.kind] * zones[h.zone] if h.entry.kind in kinds else 0.0 for h in hits]
-    activity = any(w > 0 and h.entry.kind not in WEAK for h, w in zip(hits, raw, strict=True))
-    order = sorted(range(len(hits)), key=lambda i: (-raw[i], hits[i].start))
-    repeats: dict[str, int] = {}
-    weights = [0.0] * len(hits)
+    weights = [
+        kinds.get(h.entry.kind, 0.0) * zones[h.zone] * share
+        for h, share in zip(hits, repetitions(hits, rulebook), strict=True)
+    ]
+    activity = any(w > 0 and h.entry.kind not in WEAK for h, w in zip(hits, weights, strict=True))
     hinted: dict[str | None, float] = {}
-    for i in order:
-        entry = hits[i].entry
-        key = entry.concept
-        n = repeats.get(key, 0)
-        repeats[key] = n + 1
-        weight = raw[i] * decision["decay"] ** n
-        if entry.kind == "trait" and not activity:
-            weight *= decision["trait_alone"]
-        if entry.kind == "hint":
-            side = rulebook.side(entry.concept)
+    for i, hit in enumerate(hits):
+        if hit.entry.kind == "trait" and not activity:
+            weights[i] *= decision["trait_alone"]
+        elif hit.entry.kind == "hint":
+            side = rulebook.side(hit.entry.concept)
             room = decision["hints"] - hinted.get(side, 0.0)
-            weight = max(0.0, min(weight, room))
-            hinted[side] = hinted.get(side, 0.0) + weight
-        weights[i] = weight
+            weights[i] = max(0.0, min(weights[i], room))
+            hinted[side] = hinted.get(side, 0.0) + weights[i]
     return weights
 
 

@@ -26,6 +26,7 @@ import codecs
 import re
 import unicodedata
 from bisect import bisect_right
+from collections.abc import Container
 from dataclasses import dataclass
 
 _DROP, _EXPAND = 0x81, 0x8D  # placeholders; as text both are unassigned C1 controls
@@ -119,39 +120,62 @@ class Folded:
         return min(here, self._at[index] + self._shift[index])  # inside a longer replacement
 
 
-def fold(text: str) -> Folded:
-    """Fold ``text``. Linear time, no regular expression that backtracks."""
-    data = text.encode("latin-1", "outsourcing_classifier.fold").translate(_TABLE)
+# lower case, upper case, other: to see "experienceMust", two words that a scraper glued
+_SHAPE = bytes(
+    0x6C if chr(i).islower() else 0x55 if chr(i).isupper() else 0x20 if i not in (0x9F,) else 0x6C
+    for i in range(256)
+)
+
+
+def fold(text: str, known: Container[bytes] = ()) -> Folded:
+    """Fold ``text``. Linear time, no regular expression that backtracks.
+
+    Words glued by a scraper ("experienceMust") are parted, unless the whole is in ``known``
+    ("powerpoint").
+    """
+    raw = text.encode("latin-1", "outsourcing_classifier.fold")
+    data = raw.translate(_TABLE)
     if b"l.l" in data:  # Catalan "col.laboració"
         data = data.replace(b"l.l", b"l-l")
+    shape = raw.translate(_SHAPE)
+    glued = _glued(data, shape, known) if b"llUll" in shape else []
+    if glued:
+        return _edited(text, data, glued)
     for sign in _NEEDS_EDIT:
         if sign in data:
-            return _edited(text, data)
+            return _edited(text, data, glued)
     return Folded(data)
 
 
-def _edited(text: str, data: bytes) -> Folded:
-    """Collapse white space, drop combining marks, spell out ligatures, and remember the shifts."""
+_TOKEN = re.compile(rb"[a-z0-9~]+")
+
+
+def _glued(data: bytes, shape: bytes, known: Container[bytes]) -> list[int]:
+    out: list[int] = []
+    at = shape.find(b"llUll")
+    while at >= 0:
+        seam = at + 2
+        start = seam
+        while start and seam - start < 40 and data[start - 1] in _WORD:
+            start -= 1
+        token = _TOKEN.match(data, start, seam + 40)
+        if token is None or token.group() not in known:
+            out.append(seam)
+        at = shape.find(b"llUll", seam)
+    return out
+
+
+def _edited(text: str, data: bytes, glued: list[int]) -> Folded:
+    """Collapse white space, drop combining marks, spell out ligatures, part glued words."""
     pieces: list[bytes] = []
     at: list[int] = []
     shift: list[int] = []
     last = length = 0
-    for match in _EDIT.finditer(data):
-        start, end = match.span()
-        first = data[start]
-        found = match.group()
-        if b"\n" in found:
-            new = _gap(text, start, end)
-        elif first == 0x3C:
-            new = b"."
-        elif b"&" in found and found.strip() in (b"&", b"&amp."):
-            new = b" and "
-        elif first in (_DROP, 0x2F, 0x28):
-            new = b""
-        elif first == _EXPAND:
-            new = unicodedata.normalize("NFKD", text[start]).lower().encode("ascii", "ignore")
-        else:
-            new = b" "
+    edits = [(m.start(), m.end(), m.group()) for m in _EDIT.finditer(data)]
+    if glued:
+        edits = sorted([*edits, *((seam, seam, b"") for seam in glued)])
+    for start, end, found in edits:
+        new = _replacement(text, start, end, found)
         pieces += (data[last:start], new)
         length += start - last + len(new)
         last = end
@@ -163,6 +187,23 @@ def _edited(text: str, data: bytes) -> Folded:
     return Folded(b"".join(pieces), tuple(at), tuple(shift))
 
 
+def _replacement(text: str, start: int, end: int, found: bytes) -> bytes:
+    if not found:
+        return b"."
+    first = found[0]
+    if b"\n" in found:
+        return _gap(text, start, end)
+    if first == 0x3C:
+        return b"."
+    if found.strip() in (b"&", b"&amp."):
+        return b" and "
+    if first in (_DROP, 0x2F, 0x28):
+        return b""
+    if first == _EXPAND:
+        return unicodedata.normalize("NFKD", text[start]).lower().encode("ascii", "ignore")
+    return b" "
+
+
 def _gap(text: str, start: int, end: int) -> bytes:
     """A line break inside a sentence reads like a space; one before a new item ends a sentence."""
     breaks = text.count("\n", start, end) or text.count("\r", start, end)
@@ -171,4 +212,4 @@ def _gap(text: str, start: int, end: int) -> bytes:
 
 def words(text: str) -> bytes:
     """A term as the matcher looks for it: folded words with one space between."""
-    return b" ".join(re.findall(rb"[a-z0-9~]+", fold(text).data))
+    return b" ".join(_TOKEN.findall(fold(text.lower()).data))
