@@ -16,7 +16,7 @@ READY := $(VENV)/.ready
 PYTHON ?=
 
 demo: $(READY)
-	mkdir -p out
+	@mkdir -p out
 	$(BIN)/outsourcing-classifier score notebooks/sample_activities.csv -o out/sample_scored.csv --overwrite --summary
 	printf '\n%s\n\n' 'Written to out/sample_scored.csv. One of the texts explained:'
 	$(BIN)/outsourcing-classifier explain "Externalització de la gestió de nòmines; no inclou assessorament jurídic."
@@ -32,7 +32,7 @@ clean:
 	rm -rf $(VENV) out build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 
 $(READY): pyproject.toml
-	new_enough='import sys; sys.exit(sys.version_info < (3, 11))'
+	@new_enough='import sys; sys.exit(sys.version_info < (3, 11))'
 	python=''
 	for candidate in $(PYTHON) python3.14 python3.13 python3.12 python3.11 python3; do
 	    if command -v "$$candidate" >/dev/null && "$$candidate" -c "$$new_enough" 2>/dev/null; then
@@ -48,7 +48,7 @@ $(READY): pyproject.toml
 	    fi
 	    exit 1
 	fi
-	if ! $(BIN)/python -c "$$new_enough" 2>/dev/null; then
+	if ! { $(BIN)/python -c "$$new_enough" && $(BIN)/python -m pip --version; } >/dev/null 2>&1; then
 	    echo "Making $(VENV) with $$("$$python" --version)" >&2
 	    rm -rf $(VENV)
 	    "$$python" -m venv $(VENV)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from pathlib import Path
 
 from outsourcing_classifier import scoring
 from outsourcing_classifier.explain import Explanation, explanation
+from outsourcing_classifier.index import Index
 from outsourcing_classifier.matcher import Hit, Matcher, Reading
 from outsourcing_classifier.results import (
     Classification,
@@ -30,19 +32,24 @@ class Classifier:
         Which reading of the two words: "article" (the specification) or "in-10ta" (India's Rule
         10TA), or another file of ``rules/profiles``.
     rulebook
-        A loaded :class:`Rulebook`, instead of the shipped one; ``profile`` is then ignored.
+        A folder of rules, or a :class:`Rulebook` read from one (``profile`` is then its own), instead
+        of the shipped one.
     fallback
         What decides where the rules abstain. ``None``: nothing does.
     """
 
     def __init__(
-        self, profile: str = "article", rulebook: Rulebook | None = None, fallback: str | None = "default"
+        self,
+        profile: str = "article",
+        rulebook: Rulebook | str | Path | None = None,
+        fallback: str | None = "default",
     ) -> None:
         if fallback not in ("default", None):
             raise ValueError("fallback: want 'default' or None")
-        self.rulebook = rulebook if rulebook is not None else Rulebook.load(profile)
+        index = Index.build(rulebook) if isinstance(rulebook, Rulebook) else Index.open(profile, rulebook)
+        self.rulebook = index.rulebook
         self.fallback = fallback
-        self._matcher = Matcher(self.rulebook)
+        self._matcher = Matcher(index)
 
     def classify(self, text: str) -> Classification:
         """Classify one text. Raises TypeError where ``text`` is not a str."""

@@ -13,6 +13,7 @@ from outsourcing_classifier import __version__
 from outsourcing_classifier.rulebook import Rulebook, RulebookError
 
 if TYPE_CHECKING:
+    from outsourcing_classifier.classifier import Classifier
     from outsourcing_classifier.files import Tally
 
 DONE, FINDINGS, USAGE, CONFIGURATION, INTERRUPTED = 0, 1, 2, 3, 130
@@ -82,10 +83,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _one(arguments: argparse.Namespace) -> int:
-    from outsourcing_classifier.classifier import Classifier
-
     text = sys.stdin.read() if arguments.text == "-" else arguments.text
-    classifier = _classifier(arguments, Classifier)
+    classifier = _classifier(arguments)
     if arguments.command == "explain":
         explanation = classifier.explain(text)
         print(json.dumps(explanation.to_dict(), ensure_ascii=False, indent=1) if arguments.json else explanation)
@@ -98,13 +97,14 @@ def _one(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _classifier(arguments: argparse.Namespace, kind: type) -> object:
-    book = Rulebook.load(arguments.profile, arguments.rules)
-    return kind(rulebook=book, fallback=None if arguments.no_fallback else "default")
+def _classifier(arguments: argparse.Namespace) -> Classifier:
+    from outsourcing_classifier.classifier import Classifier
+
+    fallback = None if arguments.no_fallback else "default"
+    return Classifier(arguments.profile, arguments.rules, fallback)
 
 
 def _score(arguments: argparse.Namespace) -> int:
-    from outsourcing_classifier.classifier import Classifier
     from outsourcing_classifier.files import FileError, score_csv
     from outsourcing_classifier.tables import PREFIX
 
@@ -117,7 +117,7 @@ def _score(arguments: argparse.Namespace) -> int:
             arguments.source,
             arguments.output,
             arguments.text_column,
-            _classifier(arguments, Classifier),
+            _classifier(arguments),
             delimiter=arguments.delimiter,
             encoding=arguments.encoding,
             prefix=PREFIX if arguments.prefix is None else arguments.prefix,
@@ -179,9 +179,10 @@ def _rules(arguments: argparse.Namespace) -> int:
             for name, value in table.items():
                 print(f"{title}\t{name}\t{value:g}")
         return DONE
+    from outsourcing_classifier.index import Index
     from outsourcing_classifier.matcher import Matcher
 
-    issues = [*book.check(), *Matcher(book).try_sentences()]
+    issues = [*book.check(), *Matcher(Index.build(book)).try_sentences()]
     for issue in issues:
         print(issue)
     print(f"{len(book.rules)} rules, {len(book.actions)} actions, {len(issues)} issues", file=sys.stderr)

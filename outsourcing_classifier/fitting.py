@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from outsourcing_classifier.index import Index
 from outsourcing_classifier.matcher import Matcher
 from outsourcing_classifier.rulebook import Rulebook
 from outsourcing_classifier.scoring import repetitions
@@ -92,7 +93,7 @@ def _tensor(rulebook: Rulebook, texts: Sequence[str]) -> Any:
     """texts x sides x kinds x zones: sums of ``decay ** repetition``."""
     import numpy as np
 
-    matcher = Matcher(rulebook)
+    matcher = Matcher(Index.build(rulebook))
     zones = (*FREE_ZONES, "body")
     out = np.zeros((len(texts), len(SIDES), len(FREE_KINDS), len(zones)))
     for row, text in enumerate(texts):

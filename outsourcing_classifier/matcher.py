@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
+from outsourcing_classifier.index import Index, Use
 from outsourcing_classifier.results import Why
-from outsourcing_classifier.rulebook import Action, Cue, Issue, Mask, Pattern, Rule, Rulebook, Slot
+from outsourcing_classifier.rulebook import Action, Cue, Issue, Mask, Rule
 from outsourcing_classifier.text import Folded, fold
 
 _TOKEN = re.compile(rb"[a-z0-9~]+")
@@ -20,17 +20,6 @@ _SENTENCE = 160  # bytes that a cue colours on either side at most
 _NEGATED_WORDS = 14  # that a negation reaches at most
 _TITLE_WORDS = 16
 _TITLE_BYTES = 180
-_MOST_KEPT = 500_000  # transitions kept at most
-
-
-class Use(NamedTuple):
-    """What one folded form stands for."""
-
-    rules: tuple[int, ...]
-    masks: tuple[int, ...]
-    cues: tuple[int, ...]
-    verb_of: frozenset[int]
-    object_of: tuple[int, ...]
 
 
 class Occurrence(NamedTuple):
@@ -75,139 +64,56 @@ class _Candidate(NamedTuple):
     entry: Rule | Action | Mask
 
 
-class Automaton:
-    """Whole words, every occurrence, standard library only.
+def occurrences(index: Index, data: bytes) -> list[Occurrence]:
+    """All occurrences of the index's terms in folded text, nested and overlapping ones too.
 
-    A term's places are edges of token sets; terms share their beginnings. One token may lie in many
-    sets, so a walk follows several edges at once; the states met are made deterministic as they are
-    met and kept (and forgotten when there are too many), so that a common walk costs one look-up a
-    token.
+    Whole words only; by start and then by end.
     """
-
-    def __init__(self, uses: Mapping[Pattern, Use]) -> None:
-        self._sets: dict[bytes, list[int]] = {}  # token -> ids of the sets it lies in
-        self._ids: dict[frozenset[bytes], int] = {}
-        self._edges: list[dict[int, list[int]]] = [{}]  # node -> set id -> nodes
-        self._ends: dict[int, list[Use]] = {}
-        self._shared: dict[tuple[tuple[int, ...], Slot], int] = {}
-        for pattern, use in uses.items():
-            self._add(pattern, use)
-        del self._ids, self._shared
-        self._forget()
-
-    @property
-    def vocabulary(self) -> Container[bytes]:
-        """Every token of every term."""
-        return self._sets
-
-    def _add(self, pattern: Pattern, use: Use) -> None:
-        nodes: tuple[int, ...] = (0,)
-        for slot in pattern:
-            out = self._shared.get((nodes, slot))
-            if out is None:
-                out = self._shared[nodes, slot] = self._node()
-                for node in nodes:
-                    if slot.single:
-                        self._link(node, slot.single, out)
-                    for sequence in slot.longer:
-                        at = node
-                        for tokens in sequence[:-1]:
-                            inner = self._node()
-                            self._link(at, tokens, inner)
-                            at = inner
-                        self._link(at, sequence[-1], out)
-            nodes = (out, *nodes) if slot.optional else (out,)
-        for node in nodes:
-            if node:
-                self._ends.setdefault(node, []).append(use)
-
-    def _node(self) -> int:
-        self._edges.append({})
-        return len(self._edges) - 1
-
-    def _link(self, node: int, tokens: frozenset[bytes], to: int) -> None:
-        known = self._ids.get(tokens)
-        if known is None:
-            known = self._ids[tokens] = len(self._ids)
-            for token in tokens:
-                self._sets.setdefault(token, []).append(known)
-        self._edges[node].setdefault(known, []).append(to)
-
-    def _forget(self) -> None:
-        self._states: dict[tuple[int, ...], dict[bytes, Any]] = {}
-        self._kept = 0
-        self._start = self._state((0,))
-
-    def _state(self, nodes: tuple[int, ...]) -> dict[bytes, Any]:
-        """The state of being at ``nodes``: token -> state or None, b"" -> uses, b" " -> nodes."""
-        state = self._states.get(nodes)
-        if state is None:
-            uses = tuple(u for n in nodes for u in self._ends.get(n, ()))
-            inner = tuple(n for n in nodes if self._edges[n])
-            state = self._states[nodes] = {b"": uses, b" ": inner}
-        return state
-
-    def _step(self, state: dict[bytes, Any], token: bytes) -> dict[bytes, Any] | None:
-        sets = self._sets.get(token)
-        if sets is None:
-            return None
-        reached: set[int] = set()
-        for node in state[b" "]:
-            edges = self._edges[node]
-            for known in sets if len(sets) < len(edges) else edges.keys() & sets:
-                reached.update(edges.get(known, ()))
-        following = self._state(tuple(sorted(reached))) if reached else None
-        self._kept += 1
-        state[token] = following
-        return following
-
-    def occurrences(self, data: bytes) -> list[Occurrence]:
-        """All occurrences, nested and overlapping ones too, by start and then by end."""
-        spans = [m.span() for m in _TOKEN.finditer(data)]
-        found: list[Occurrence] = []
-        if self._kept > _MOST_KEPT:
-            self._forget()
-        begin, count = self._start, len(spans)
-        for i, (start, end) in enumerate(spans):
-            token = data[start:end]
-            state = begin[token] if token in begin else self._step(begin, token)
-            j = i
-            while state is not None:
-                for use in state[b""]:
-                    found.append(Occurrence(start, end, use))
-                j += 1
-                if j == count or not state[b" "]:
-                    break
-                next_start, next_end = spans[j]
-                if next_start != end + 1 or data[end] not in _SOFT:
-                    break
-                end = next_end
-                token = data[next_start:next_end]
-                state = state[token] if token in state else self._step(state, token)
-        return found
+    if index.crowded:
+        index.forget()
+    spans = [m.span() for m in _TOKEN.finditer(data)]
+    found: list[Occurrence] = []
+    begin, count, step = index.start, len(spans), index.step
+    for i, (start, end) in enumerate(spans):
+        token = data[start:end]
+        state = begin[token] if token in begin else step(begin, token)
+        j = i
+        while state is not None:
+            for use in state[b""]:
+                found.append(Occurrence(start, end, use))
+            j += 1
+            if j == count or not state[b" "]:
+                break
+            next_start, next_end = spans[j]
+            if next_start != end + 1 or data[end] not in _SOFT:
+                break
+            end = next_end
+            token = data[next_start:next_end]
+            state = state[token] if token in state else step(state, token)
+    return found
 
 
 class Matcher:
-    """Reads texts by a rulebook."""
+    """Reads texts by a compiled rulebook."""
 
-    def __init__(self, rulebook: Rulebook) -> None:
-        self.rulebook = rulebook
+    def __init__(self, index: Index) -> None:
+        self.rulebook = rulebook = index.rulebook
+        self._index = index
         self._rules = rulebook.rules
         self._actions = rulebook.actions
         self._masks = rulebook.masks
         self._cues = rulebook.cues
         self._languages = {code: i for i, code in enumerate(rulebook.languages)}
         self._gap = max((a.gap for a in rulebook.actions), default=0)
-        self._engine = Automaton(_uses(rulebook))
         self._head_stops = frozenset().union(*(x.head_stops for x in rulebook.languages.values()))
         self._head_skips = frozenset().union(*(x.head_skips for x in rulebook.languages.values()))
         self._head_last = {code: x.head == "last" for code, x in rulebook.languages.items()}
 
     def read(self, text: str) -> Reading:
         """Find everything and say what counts. Linear in the length of ``text``."""
-        folded = fold(text, self._engine.vocabulary)
+        folded = fold(text, self._index.vocabulary)
         data = folded.data
-        found = self._engine.occurrences(data)
+        found = occurrences(self._index, data)
         if not found:
             return Reading(folded, [], [])
         cues = self._winning_cues(found)
@@ -254,7 +160,7 @@ class Matcher:
 
     def _fires(self, entry: Rule | Action | Mask | Cue, text: str) -> bool:
         data = fold(text).data
-        found = self._engine.occurrences(data)
+        found = occurrences(self._index, data)
         if isinstance(entry, Cue):
             same = (entry.effect, entry.zone)  # another language may have the very same words
             return any((cue.effect, cue.zone) == same for _, _, cue in self._winning_cues(found))
@@ -347,25 +253,6 @@ class Matcher:
                 if index >= 0:
                     since = max(since, stops[index])
                 yield since, start, start, end
-
-
-def _uses(rulebook: Rulebook) -> dict[Pattern, Use]:
-    roles: dict[Pattern, dict[str, dict[int, None]]] = {}
-    for pattern, role, index in rulebook.uses():
-        roles.setdefault(pattern, {}).setdefault(role, {})[index] = None
-    none: dict[int, None] = {}
-    verb_sets: dict[frozenset[int], frozenset[int]] = {}
-    out: dict[Pattern, Use] = {}
-    for pattern, by_role in roles.items():
-        verb_of = frozenset(by_role.get("verb", none))
-        out[pattern] = Use(
-            tuple(by_role.get("rule", none)),
-            tuple(by_role.get("mask", none)),
-            tuple(by_role.get("cue", none)),
-            verb_sets.setdefault(verb_of, verb_of),
-            tuple(by_role.get("object", none)),
-        )
-    return out
 
 
 _RANK = {k: i for i, k in enumerate(("mask", "listed", "synonym", "title", "narrower", "action", "head"))}

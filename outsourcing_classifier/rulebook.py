@@ -24,6 +24,14 @@ MOST_READINGS = 2000  # of one place of a term
 _ID = re.compile(r"[a-z]{2}\.[a-z0-9._-]+")
 
 
+def digest(home: Path) -> str:
+    """SHA-256 over all rule files of a folder, names and contents."""
+    total = hashlib.sha256()
+    for path in sorted(home.glob("**/*.toml")):
+        total.update(path.relative_to(home).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return total.hexdigest()
+
+
 class RulebookError(ValueError):
     """A rulebook file that cannot be used; the message names file, line and key."""
 
@@ -269,6 +277,7 @@ class Rulebook:
     trait_poles: Mapping[str, Mapping[str, str]]
     weights: Weights
     concepts: frozenset[str]
+    _profiles: Mapping[str, Any] = field(repr=False)
     _sources: Mapping[str, Any] = field(repr=False)
     _citations: dict[tuple[str, str], Citation] = field(default_factory=dict, repr=False)
 
@@ -279,6 +288,57 @@ class Rulebook:
         Raises :class:`RulebookError` naming file, line and key of what cannot be used.
         """
         return _Loader(Path(path) if path is not None else HOME, profile).rulebook()
+
+    def to_plain(self) -> dict[str, Any]:
+        """What deciding and explaining need, without terms and sentences, as JSON has it."""
+        return {
+            "sha256": self.id.sha256,
+            "rules": [[r.id, r.language, r.concept, r.kind, *_where(r)] for r in self.rules],
+            "actions": [[a.id, a.language, a.concept, a.gap, *_where(a)] for a in self.actions],
+            "masks": [[m.id, m.language, m.note, *_where(m)] for m in self.masks],
+            "cues": [[c.id, c.language, c.effect, c.zone, c.scope, *_where(c)] for c in self.cues],
+            "languages": [
+                [x.code, x.name, x.head, x.action_gap, *(sorted(w.decode() for w in y) for y in (x.head_stops, x.head_skips))]
+                for x in self.languages.values()
+            ],
+            "service_names": self.service_names,
+            "trait_poles": self.trait_poles,
+            "weights": [self.weights.version, self.weights.kinds, self.weights.zones, self.weights.decision],
+            "concepts": sorted(self.concepts),
+            "profiles": self._profiles,
+            "sources": self._sources,
+        }
+
+    @classmethod
+    def from_plain(cls, data: dict[str, Any], profile: str) -> Rulebook:
+        """The rulebook that :meth:`to_plain` wrote, read by ``profile``; its entries have no terms."""
+        profiles = data["profiles"]
+        if profile not in profiles:
+            raise RulebookError(f"no profile {profile!r}; there are: {', '.join(sorted(profiles))}")
+        chosen = profiles[profile]
+        none: tuple[str, ...] = ()
+        return cls(
+            id=RulebookId(chosen["name"], chosen["version"], data["sha256"]),
+            rules=tuple(Rule(i, x, c, k, none, none, none, Place(f, n)) for i, x, c, k, f, n in data["rules"]),
+            actions=tuple(
+                Action(i, x, c, none, none, g, none, none, Place(f, n)) for i, x, c, g, f, n in data["actions"]
+            ),
+            masks=tuple(Mask(i, x, none, t, none, Place(f, n)) for i, x, t, f, n in data["masks"]),
+            cues=tuple(Cue(i, x, e, z, s, none, none, Place(f, n)) for i, x, e, z, s, f, n in data["cues"]),
+            languages={
+                code: Language(
+                    code, name, head, gap, {}, {}, {}, *(frozenset(w.encode() for w in y) for y in words_)
+                )
+                for code, name, head, gap, *words_ in data["languages"]
+            },
+            sides=chosen["sides"],
+            service_names=data["service_names"],
+            trait_poles=data["trait_poles"],
+            weights=Weights(*data["weights"]),
+            concepts=frozenset(data["concepts"]),
+            _profiles=profiles,
+            _sources=data["sources"],
+        )
 
     @cached_property
     def entries(self) -> dict[str, Entry]:
@@ -382,13 +442,16 @@ class Rulebook:
         return issues
 
 
+def _where(entry: Entry) -> tuple[str, int]:
+    return entry.place.file, entry.place.line
+
+
 class _Loader:
     """Reads the files once, refusing what it does not know."""
 
     def __init__(self, home: Path, profile: str) -> None:
         self.home = home
         self.profile = profile
-        self.digest = hashlib.sha256()
         self.lines: dict[str, list[str]] = {}
         self.ids: dict[str, Place] = {}
 
@@ -398,19 +461,12 @@ class _Loader:
         sources = self.read("sources.toml")
         concepts = self.read("concepts.toml")
         weights = self.read("weights.toml")
-        profile_file = f"profiles/{self.profile}.toml"
-        if not re.fullmatch(r"[\w-]+", self.profile) or not (self.home / profile_file).is_file():
-            known = ", ".join(sorted(p.stem for p in (self.home / "profiles").glob("*.toml")))
-            raise RulebookError(f"no profile {self.profile!r}; there are: {known}")
-        profile = self.read(profile_file)
         services: dict[str, Any] = concepts["services"]
         names = self.concept_names(concepts)
-        for concept in profile["sides"]:
-            if concept not in names and concept not in services:
-                self.fail(profile_file, concept, f"sides: no concept {concept!r}")
-        missing = [s for s in services if s not in profile["sides"]]
-        if missing:
-            self.fail(profile_file, "sides", f"sides: no side for {', '.join(missing)}")
+        profiles = {p.stem: self.sides(f"profiles/{p.name}", names, services) for p in self.home.glob("profiles/*.toml")}
+        if self.profile not in profiles:
+            raise RulebookError(f"no profile {self.profile!r}; there are: {', '.join(sorted(profiles))}")
+        profile = profiles[self.profile]
         rules: list[Rule] = []
         actions: list[Action] = []
         masks: list[Mask] = []
@@ -434,7 +490,7 @@ class _Loader:
         if not languages:
             raise RulebookError(f"{self.home}: no language folder (one with a language.toml) in it")
         return Rulebook(
-            id=RulebookId(profile["name"], profile["version"], self.digest.hexdigest()),
+            id=RulebookId(profile["name"], profile["version"], digest(self.home)),
             rules=tuple(rules),
             actions=tuple(actions),
             masks=tuple(masks),
@@ -445,8 +501,22 @@ class _Loader:
             trait_poles=concepts["traits"],
             weights=Weights(weights["version"], weights["kinds"], weights["zones"], weights["decision"]),
             concepts=frozenset(names),
+            _profiles={name: profiles[name] for name in sorted(profiles)},
             _sources=sources,
         )
+
+    def sides(self, file: str, names: set[str], services: dict[str, Any]) -> dict[str, Any]:
+        profile = self.read(file)
+        self.known(file, "", profile, {"name", "version", "source", "sides"})
+        for concept, side in profile["sides"].items():
+            if concept not in names and concept not in services:
+                self.fail(file, concept, f"sides: no concept {concept!r}")
+            if side not in {"BPO", "KPO"}:
+                self.fail(file, concept, f"sides: {concept}: want BPO or KPO")
+        missing = [s for s in services if s not in profile["sides"]]
+        if missing:
+            self.fail(file, "sides", f"sides: no side for {', '.join(missing)}")
+        return profile
 
     @staticmethod
     def concept_names(concepts: dict[str, Any]) -> set[str]:
@@ -463,7 +533,6 @@ class _Loader:
             raw = path.read_bytes()
         except OSError as error:
             raise RulebookError(f"{path}: {error.strerror}") from error
-        self.digest.update(file.encode() + b"\0" + raw + b"\0")
         try:
             text = raw.decode("utf-8")
             data = tomllib.loads(text)
