@@ -15,9 +15,10 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from itertools import accumulate, groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from outsourcing_classifier import report as _html
 from outsourcing_classifier.classifier import Classifier, default_classifier
@@ -27,7 +28,7 @@ from outsourcing_classifier.results import Classification, RulebookId
 if TYPE_CHECKING:
     import pandas as pd
 
-    Table = pd.DataFrame | Mapping[str, Sequence[Any]] | Iterable[Mapping[str, Any]]
+    Table: TypeAlias = pd.DataFrame | Mapping[str, Sequence[Any]] | Iterable[Mapping[str, Any]]
 
 CLASSES = ("BPO", "KPO", "NEITHER")
 TRUTHS = (*CLASSES, "MIXED", "CONTESTED")
@@ -196,15 +197,8 @@ class Mistake:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
         o, c = self.outcome, self.explanation.classification.to_dict()
-        out = {
-            k: getattr(o, k)
-            for k in ("number", "row_id", "truth", "answer", "service", "true_service", "confidence", "decided_by")
-        }
-        return out | {
-            "reason": o.reason,
-            "language": o.language,
-            "source": o.source,
-            "second": o.second,
+        skip = {"rules", "digest", "length"}
+        return {k: getattr(o, k) for k in Outcome.__slots__ if k not in skip} | {
             "why": self.explanation.headline(),
             "text": self.explanation.text,
             "evidence": c["evidence"],
@@ -255,9 +249,7 @@ class Evaluation:
         out["rulebook"] = asdict(self.rulebook)
         out["left_out"] = dict(self.left_out)
         out["truths"] = dict(self.truths)
-        out["confusion"] = [
-            {"truth": t, "answer": a, "rows": n} for (t, a), n in self.confusion.items()
-        ]
+        out["confusion"] = [{"truth": t, "answer": a, "rows": n} for (t, a), n in self.confusion.items()]
         if mistakes:
             out["mistakes"] = [m.to_dict() for m in self.mistakes]
         return out
@@ -306,15 +298,16 @@ class Comparison:
     def __str__(self) -> str:
         lines = [
             f"{self.before} -> {self.after}, {self.rows:,} rows",
-            f"  gains {len(self.gains)}   losses {len(self.losses)}   both right {self.both_right}   "
-            f"both wrong {self.both_wrong}   McNemar exact p {self.p_value:.3g}",
+            f"  gains {len(self.gains)}   losses {len(self.losses)}   McNemar exact p {self.p_value:.3g}",
+            f"  both right {self.both_right}   both wrong {self.both_wrong}",
             f"  accuracy {_signed(self.accuracy)}   macro-F1 {_signed(self.macro_f1)}",
         ]
         for title, changes in (("Gains", self.gains), ("Losses", self.losses)):
             if changes:
                 lines.append(title)
             lines += [
-                f"  row {c.number}: {c.truth}, {c.before} -> {c.after}: {_short(c.text)}" for c in changes[:20]
+                f"  row {c.number}: {c.truth}, {c.before} -> {c.after}: {_short(c.text)}"
+                for c in changes[:20]
             ]
             if len(changes) > 20:
                 lines.append(f"  and {len(changes) - 20} more")
@@ -784,9 +777,9 @@ def _measured(
             label,
             _class_counts(table, k)[1],
             _class_counts(table, k)[2],
-            estimate(lambda t, k=k: _precision(t, k)),  # type: ignore[misc]
-            estimate(lambda t, k=k: _recall(t, k)),  # type: ignore[misc]
-            estimate(lambda t, k=k: _f1(t, k)),  # type: ignore[misc]
+            estimate(partial(_precision, k=k)),
+            estimate(partial(_recall, k=k)),
+            estimate(partial(_f1, k=k)),
         )
         for k, label in enumerate(CLASSES)
     )
@@ -880,9 +873,7 @@ def _curve(
     inside = sum(o.truth != "NEITHER" for o in head)
     steps: list[tuple[float, int, int]] = []
     accepted = right = 0
-    for threshold, group in groupby(
-        sorted(decided, key=lambda o: -o.confidence), key=lambda o: o.confidence
-    ):
+    for threshold, group in groupby(sorted(decided, key=lambda o: -o.confidence), key=lambda o: o.confidence):
         for o in group:
             accepted += 1
             right += o.right
@@ -950,7 +941,9 @@ def _calibration(rows: Sequence[Outcome], seed: int, bins: int = 10) -> Calibrat
         mean = sum(o.confidence for o in group) / len(group)
         right = sum(o.right for o in group)
         ece += abs(sum(o.confidence for o in group) - right) / n
-        out.append(Bin(group[0].confidence, group[-1].confidence, len(group), mean, _share(right, len(group))))
+        out.append(
+            Bin(group[0].confidence, group[-1].confidence, len(group), mean, _share(right, len(group)))
+        )
     rng = random.Random(seed)
     uniform = rng.random
     repeated = [list(Counter(o.confidence for o in g).items()) for g in groups]
@@ -961,9 +954,10 @@ def _calibration(rows: Sequence[Outcome], seed: int, bins: int = 10) -> Calibrat
         for cells, total in zip(repeated, sums, strict=True):
             hits = 0
             for share, count in cells:
-                hits += _binomial(count, share, rng) if count > 8 and share < 1 else (
-                    sum(uniform() < share for _ in range(count)) if count > 1 else uniform() < share
-                )
+                if count > 8 and share < 1:
+                    hits += _binomial(count, share, rng)
+                else:
+                    hits += sum(uniform() < share for _ in range(count)) if count > 1 else uniform() < share
             gap += abs(hits - total)
         draws.append(gap / n)
     return Calibration(n, brier, loss, ece, _interval(sum(draws) / _BANDS, draws), tuple(out))
@@ -1024,7 +1018,8 @@ def _notes(e: Evaluation, decided: int, used: Mapping[str, str | None]) -> Itera
     texts = Counter(o.digest for o in e.outcomes)
     again = sum(n - 1 for n in texts.values())
     if again:
-        yield f"{_rows(again)} repeat{'s' if again == 1 else ''} the text of another; the intervals are too narrow."
+        verb = "repeats" if again == 1 else "repeat"
+        yield f"{_rows(again)} {verb} the text of another; the intervals are too narrow."
     blank = sum(o.reason == "empty" for o in e.outcomes)
     if blank:
         yield f"{_rows(blank)} without text; the answer is UNKNOWN, counted as NEITHER."
@@ -1045,12 +1040,13 @@ def _notes(e: Evaluation, decided: int, used: Mapping[str, str | None]) -> Itera
     else:
         for target in e.targets:
             if target.supported is None:
-                yield f"A precision of {target.precision:.0%} cannot be supported on these rows at any threshold."
+                yield f"{target.precision:.0%} precise cannot be supported on these rows at any threshold."
     c10 = e.calibration
     if c10.ece is not None and c10.band.high is not None and c10.band.low is not None:
         if c10.ece <= c10.band.high:
             yield (
-                f"The calibration error of {c10.ece:.3f} lies within what a perfectly calibrated model shows on "
+                f"The calibration error of {c10.ece:.3f} lies within what a perfectly calibrated model "
+                "shows on "
                 f"{_rows(c10.rows)} (up to {c10.band.high:.3f}): miscalibration cannot be concluded."
             )
         else:
@@ -1062,7 +1058,7 @@ def _notes(e: Evaluation, decided: int, used: Mapping[str, str | None]) -> Itera
         yield f"{_rows(e.agreement.rows)} with a second label: too few to judge the annotators' agreement."
     rare = sum(r.fired < 10 for r in e.rules)
     if rare:
-        yield f"{rare} of {len(e.rules)} rules fired on fewer than 10 rows: nothing can be said of one such rule."
+        yield f"{rare} of {len(e.rules)} rules fired on fewer than 10 rows: too few to judge one of them."
     yield "Thresholds were chosen on these same rows: confirm a threshold on rows not used to choose it."
 
 
@@ -1123,7 +1119,8 @@ def _lines(e: Evaluation) -> Iterator[str]:
         f"(if perfectly calibrated: {c10.band})"
     )
     if e.agreement is not None:
-        yield f"  second annotator: {e.agreement.agreed:,} of {_rows(e.agreement.rows)} agree, kappa {e.agreement.kappa}"
+        a = e.agreement
+        yield f"  second annotator: {a.agreed:,} of {_rows(a.rows)} agree, kappa {a.kappa}"
     for dimension, group in groupby(e.slices, key=lambda s: s.dimension):
         yield ""
         yield f"  {dimension:24}{'rows':>7}   {'accuracy':24}{'macro-F1':24}precision when decided"
@@ -1132,7 +1129,8 @@ def _lines(e: Evaluation) -> Iterator[str]:
     wrong = [r for r in e.rules if r.wrong][:10]
     if wrong:
         yield ""
-        yield f"  {'rule, most often wrong':48}{'side':>8}{'fired':>7}{'right':>7}{'wrong':>7}{'conflict':>10}"
+        heads = f"{'side':>8}{'fired':>7}{'right':>7}{'wrong':>7}{'conflict':>10}"
+        yield f"  {'rule, most often wrong':48}{heads}"
         for r in wrong:
             yield f"  {r.rule[:46]:48}{r.side:>8}{r.fired:7,}{r.right:7,}{r.wrong:7,}{r.conflict:10,}"
     if e.left_out:

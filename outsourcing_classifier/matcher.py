@@ -29,12 +29,13 @@ class Occurrence(NamedTuple):
 
 
 class Hit(NamedTuple):
-    """A counted occurrence, in folded offsets."""
+    """A counted occurrence, in folded offsets, with its folded words."""
 
     start: int
     end: int
     entry: Rule | Action
     zone: str
+    words: bytes
 
 
 class Dropped(NamedTuple):
@@ -142,7 +143,7 @@ class Matcher:
                 because = data[by_cue[2] : by_cue[3]].decode()
                 dropped.append(Dropped(c.start, c.end, c.entry, zones.at(c.start), Why.NEGATED, because))
             else:
-                hits.append(Hit(c.start, c.end, c.entry, zones.of(c)))
+                hits.append(Hit(c.start, c.end, c.entry, zones.of(c), data[c.start : c.end]))
         hits = zones.with_modifiers(hits)
         unique = {(d.start, d.end, d.entry.concept, d.why): d for d in reversed(dropped)}
         dropped = sorted(unique.values(), key=lambda d: (d.start, d.end, d.entry.id))

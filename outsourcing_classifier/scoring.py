@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from outsourcing_classifier.matcher import Hit
@@ -23,24 +23,28 @@ class Decision(NamedTuple):
 
 
 def repetitions(hits: Sequence[Hit], rulebook: Rulebook) -> list[float]:
-    """``decay ** n`` for the n-th mention of a concept, the weightiest mention first."""
+    """How much each hit still counts, the weightiest first: ``decay`` to the power of the earlier
+    mentions of its concept times ``side_decay`` to the power of the earlier hits of its side."""
     kinds, zones = rulebook.weights.kinds, rulebook.weights.zones
-    decay = rulebook.weights.decision["decay"]
+    decay, side_decay = (rulebook.weights.decision[k] for k in ("decay", "side_decay"))
     raw = [kinds.get(h.entry.kind, 0.0) * zones[h.zone] for h in hits]
-    repeats: dict[str, int] = {}
+    seen: dict[str | None, int] = {}
     shares = [0.0] * len(hits)
     for i in sorted(range(len(hits)), key=lambda i: (-raw[i], hits[i].start)):
         concept = hits[i].entry.concept
-        n = repeats[concept] = repeats.get(concept, -1) + 1
-        shares[i] = decay**n
+        side = rulebook.side(concept)
+        shares[i] = decay ** seen.get(concept, 0) * side_decay ** seen.get(side, 0)
+        seen[concept] = seen.get(concept, 0) + 1
+        seen[side] = seen.get(side, 0) + 1
     return shares
 
 
 def weigh(hits: Sequence[Hit], rulebook: Rulebook) -> list[float]:
     """The weight of every hit: kind x zone, each repetition of a concept ``decay`` of the one before.
 
-    Hints of one side weigh at most ``hints`` together, so that they decide nothing alone; traits
-    weigh more where no activity is named.
+    Hints of one side weigh at most ``hints`` together while they are all the same words, so that one
+    decides nothing alone, and at most ``hints_several`` otherwise. Traits weigh more where no
+    activity is named.
     """
     kinds, zones, decision = rulebook.weights.kinds, rulebook.weights.zones, rulebook.weights.decision
     weights = [
@@ -49,12 +53,17 @@ def weigh(hits: Sequence[Hit], rulebook: Rulebook) -> list[float]:
     ]
     activity = any(w > 0 and h.entry.kind not in WEAK for h, w in zip(hits, weights, strict=True))
     hinted: dict[str | None, float] = {}
+    hints: dict[str | None, set[bytes]] = {}
+    for hit in hits:
+        if hit.entry.kind == "hint":
+            hints.setdefault(rulebook.side(hit.entry.concept), set()).add(hit.words)
     for i, hit in enumerate(hits):
         if hit.entry.kind == "trait" and not activity:
             weights[i] *= decision["trait_alone"]
         elif hit.entry.kind == "hint":
             side = rulebook.side(hit.entry.concept)
-            room = decision["hints"] - hinted.get(side, 0.0)
+            limit = decision["hints_several" if len(hints[side]) > 1 else "hints"]
+            room = limit - hinted.get(side, 0.0)
             weights[i] = max(0.0, min(weights[i], room))
             hinted[side] = hinted.get(side, 0.0) + weights[i]
     return weights
@@ -82,7 +91,7 @@ def decide(hits: Sequence[Hit], weights: Sequence[float], rulebook: Rulebook, ne
     chances = _softmax((bpo, kpo, neither))
     both = any(h.entry.concept == "model.both" and w >= 0 for h, w in zip(hits, weights, strict=True))
     services = _shares(lines)
-    if _mixed(bpo, kpo, neither, both, constants):
+    if both and bpo + kpo == 0 or _mixed(bpo, kpo, neither, _titled(hits, rulebook), constants):
         share = min(bpo, kpo) / (bpo + kpo) if bpo + kpo else 0.5
         return Decision(Label.MIXED, Reason.BOTH_KINDS, None, services, 0.5 + share / 2, scores)
     side = "BPO" if bpo >= kpo else "KPO"
@@ -120,14 +129,19 @@ def _has_side(hits: Sequence[Hit], service: str, side: str, rulebook: Rulebook) 
     )
 
 
-def _mixed(bpo: float, kpo: float, neither: float, both: bool, constants: object) -> bool:
-    assert isinstance(constants, dict)
-    if both and bpo + kpo == 0:
-        return True
+def _titled(hits: Sequence[Hit], rulebook: Rulebook) -> set[str | None]:
+    """The sides that the title names."""
+    return {rulebook.side(h.entry.concept) for h in hits if h.zone == "title" and h.entry.kind not in WEAK}
+
+
+def _mixed(
+    bpo: float, kpo: float, neither: float, titled: set[str | None], constants: Mapping[str, float]
+) -> bool:
+    """Both sides hold a good share, and the title does not settle it for one of them."""
     low, high = min(bpo, kpo), max(bpo, kpo)
-    return bool(
-        low >= constants["mixed_least"] and low > neither and low / (low + high) >= constants["mixed_share"]
-    )
+    if low < constants["mixed_least"] or low <= neither or len(titled & {"BPO", "KPO"}) == 1:
+        return False
+    return low / (low + high) >= constants["mixed_share"]
 
 
 def _shares(lines: dict[str, float]) -> dict[str, float]:
