@@ -2,13 +2,14 @@
 #   make demo   score the sample file and explain one text
 #   make test   lint, types and tests
 #   make lint   lint and types alone
+#   make test-slow   the suites in tests/slow, which make test leaves out
 # PYTHON=/path/to/python3.12 chooses the interpreter.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DELETE_ON_ERROR:
-.PHONY: demo test lint clean
+.PHONY: demo test test-slow lint clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -24,6 +25,9 @@ demo: $(READY)
 test: lint
 	$(BIN)/python -m pytest
 
+test-slow: $(READY)
+	$(BIN)/python -m pytest tests/slow
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -37,7 +41,7 @@ $(READY): pyproject.toml
 	for candidate in $(PYTHON) python3.14 python3.13 python3.12 python3.11 python3; do
 	    if command -v "$$candidate" >/dev/null && "$$candidate" -c "$$new_enough" 2>/dev/null; then
 	        if "$$candidate" -c 'import venv, ensurepip' 2>/dev/null; then python=$$candidate; break; fi
-	        without=$$candidate
+	        without=$${without:-$$candidate}
 	    fi
 	done
 	if [ -z "$$python" ]; then

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from functools import lru_cache
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from outsourcing_classifier import scoring
 from outsourcing_classifier.explain import Explanation, explanation
 from outsourcing_classifier.index import Index
 from outsourcing_classifier.matcher import Hit, Matcher, Reading
+from outsourcing_classifier.model import Model, ModelError, Verdict, View, confidence_for
 from outsourcing_classifier.results import (
     Classification,
     DecidedBy,
@@ -21,6 +24,10 @@ from outsourcing_classifier.results import (
     Why,
 )
 from outsourcing_classifier.rulebook import Rulebook
+from outsourcing_classifier.scoring import Decision, lines
+
+OPEN = frozenset([Reason.NO_EVIDENCE, Reason.LOW_MARGIN, Reason.CONFLICT])  # what the model is asked about
+FEATURES = 8  # features that evidence names one by one
 
 
 class Classifier:
@@ -35,21 +42,48 @@ class Classifier:
         A folder of rules, or a :class:`Rulebook` read from one (``profile`` is then its own), instead
         of the shipped one.
     fallback
-        What decides where the rules abstain. ``None``: nothing does.
+        What decides where the rules abstain: "default" is the shipped model (which knows the profile
+        "article" and the shipped rules only; with others the rules decide alone, and a warning says
+        so for other rules), a path is a model trained by ``outsourcing-classifier train``, ``None``
+        is nothing.
+    target_precision
+        Name a side only from the confidence on from which held-out answers were right at least this
+        often, by an exact lower bound at the level 95 %. Raises ModelError where they cannot tell.
     """
 
     def __init__(
         self,
         profile: str = "article",
         rulebook: Rulebook | str | Path | None = None,
-        fallback: str | None = "default",
+        fallback: str | Path | None = "default",
+        target_precision: float | None = None,
     ) -> None:
-        if fallback not in ("default", None):
-            raise ValueError("fallback: want 'default' or None")
         index = Index.build(rulebook) if isinstance(rulebook, Rulebook) else Index.open(profile, rulebook)
         self.rulebook = index.rulebook
         self.fallback = fallback
+        self.target_precision = target_precision
         self._matcher = Matcher(index)
+        self._model = self._open_model()
+        self._least = 0.0
+        if target_precision is not None:
+            if self._model is None:
+                raise ModelError("target_precision needs a model, whose manifest holds the held-out answers")
+            self._least = confidence_for(self._model.manifest["held_out"], target_precision)
+
+    def _open_model(self) -> Model | None:
+        if self.fallback is None or self.fallback == "default" and self.rulebook.id.name != "article":
+            return None
+        if self.fallback != "default":
+            return Model.open(self.fallback, self.rulebook.id.sha256)
+        model = Model.open()
+        if model.manifest["rulebook"] == self.rulebook.id.sha256:
+            return model
+        warnings.warn(
+            "the shipped fallback was trained with other rules; the rules decide alone "
+            "(train again, or pass fallback=None)",
+            stacklevel=4,
+        )
+        return None
 
     def classify(self, text: str) -> Classification:
         """Classify one text. Raises TypeError where ``text`` is not a str."""
@@ -57,29 +91,85 @@ class Classifier:
             raise TypeError(f"text must be str, not {type(text).__name__}")
         if not text or text.isspace():
             return self._empty(text)
-        reading = self._matcher.read(text)
-        hits = reading.hits
-        weights = scoring.weigh(hits, self.rulebook)
-        negated = any(d.why is Why.NEGATED for d in reading.dropped)
-        decision = scoring.decide(hits, weights, self.rulebook, negated)
-        evidence, idle = self._evidence(text, reading, weights)
+        reading, weights, decision = self._decide(text)
+        verdict = None
+        if self._model is not None and decision.reason in OPEN:
+            verdict = self._model.judge(reading.folded.data, decision.scores, lines(reading.hits, weights, self.rulebook))
+            decision = self._second(decision, verdict)
+        if decision.label in (Label.BPO, Label.KPO) and decision.confidence < self._least:
+            decision = decision._replace(label=Label.UNKNOWN, reason=Reason.LOW_MARGIN, service=None)
+        by_model = decision.reason is Reason.MODEL
+        evidence, idle = self._evidence(text, reading, weights, by_model)
+        if by_model and verdict is not None:
+            evidence = self._features(text, reading, verdict, str(decision.label))
         discarded = sorted([*self._discarded(text, reading), *idle], key=lambda d: (d.start, d.end, d.rule))
+        decided_by = DecidedBy.MODEL if by_model else DecidedBy.RULES
         return Classification(
             label=decision.label,
             service=decision.service,
             services=decision.services,
             confidence=decision.confidence,
-            decided_by=None if decision.label is Label.UNKNOWN else DecidedBy.RULES,
+            decided_by=None if decision.label is Label.UNKNOWN else decided_by,
             reason=decision.reason,
             evidence=tuple(evidence),
             discarded=tuple(discarded),
             traits=self._traits(reading),
             delivery=self._delivery(reading),
-            languages=tuple(sorted({e.language for e in evidence})),
+            languages=tuple(sorted({h.entry.language for h in reading.hits})),
             scores=decision.scores,
             rulebook=self.rulebook.id,
             text_length=len(text),
         )
+
+    def view(self, text: str) -> View:
+        """What the rules alone make of a text, as training wants it."""
+        reading, weights, decision = self._decide(text)
+        label = str(decision.label) if decision.label in (Label.BPO, Label.KPO) else None
+        return View(
+            reading.folded.data,
+            decision.scores,
+            lines(reading.hits, weights, self.rulebook),
+            label,
+            decision.confidence,
+            decision.reason in OPEN,
+        )
+
+    def _decide(self, text: str) -> tuple[Reading, list[float], Decision]:
+        reading = self._matcher.read(text)
+        weights = scoring.weigh(reading.hits, self.rulebook)
+        negated = any(d.why is Why.NEGATED for d in reading.dropped)
+        return reading, weights, scoring.decide(reading.hits, weights, self.rulebook, negated)
+
+    def _second(self, decision: Decision, verdict: Verdict) -> Decision:
+        """The model's answer where it is sure enough; else the abstention, with the model's confidence in it."""
+        assert self._model is not None
+        side = max(("BPO", "KPO"), key=lambda c: verdict.probabilities[c])
+        if verdict.probabilities[side] < self._model.threshold:
+            return decision._replace(confidence=verdict.probabilities["NEITHER"])
+        own = [s for s in decision.services if self.rulebook.sides[s] == side]
+        return decision._replace(
+            label=Label(side),
+            reason=Reason.MODEL,
+            service=own[0] if own else None,
+            confidence=verdict.probabilities[side],
+            scores=verdict.scores,
+        )
+
+    def _features(self, text: str, reading: Reading, verdict: Verdict, side: str) -> list[Evidence]:
+        """The weightiest features with their places, and the rest in one piece: together the score."""
+        source = reading.folded.source
+        moved = sorted(verdict.moved, key=lambda m: (-abs(m[1][side]), m[0].name))
+        out: list[Evidence] = []
+        for feature, by in moved[:FEATURES]:
+            start, end = (source(feature.start), source(feature.end)) if feature.start >= 0 else (0, 0)
+            out.append(self._feature(text, start, end, "feature." + feature.name[2:], side, by[side]))
+        rest = verdict.scores[side] - math.fsum(e.weight for e in out)
+        out.append(self._feature(text, 0, 0, "feature.all others", side, rest))
+        return out
+
+    @staticmethod
+    def _feature(text: str, start: int, end: int, concept: str, side: str, weight: float) -> Evidence:
+        return Evidence(text[start:end], start, end, concept, side, "model", "feature", "model", "", "", weight, None)
 
     def explain(self, text: str) -> Explanation:
         """Classify one text and set out why. Raises TypeError where ``text`` is not a str."""
@@ -105,7 +195,7 @@ class Classifier:
         )
 
     def _evidence(
-        self, text: str, reading: Reading, weights: list[float]
+        self, text: str, reading: Reading, weights: list[float], by_model: bool
     ) -> tuple[list[Evidence], list[Discard]]:
         book, source = self.rulebook, reading.folded.source
         out: list[Evidence] = []
@@ -116,8 +206,8 @@ class Classifier:
             start, end = source(hit.start), source(hit.end)
             if side is None:
                 continue
-            if weight <= 0:
-                why = Why.ZONE if book.weights.zones[hit.zone] <= 0 else Why.SATURATED
+            if weight <= 0 or by_model:
+                why = Why.UNDECIDED if by_model and weight > 0 else Why.ZONE if book.weights.zones[hit.zone] <= 0 else Why.SATURATED
                 idle.append(
                     Discard(text[start:end], start, end, entry.concept, entry.id, hit.zone, why, hit.zone)
                 )

@@ -573,7 +573,7 @@ def _outcome(index: int, text: str, c: Classification, truth: str) -> Outcome:
         source="",
         length=len(text),
         second="",
-        rules=tuple(sorted({(e.rule, e.concept, e.side) for e in c.evidence if e.side})),
+        rules=tuple(sorted({(e.rule, "" if e.kind == "feature" else e.concept, e.side) for e in c.evidence})),
         digest=hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16],
     )
 
@@ -1014,7 +1014,8 @@ def _notes(e: Evaluation, decided: int, used: Mapping[str, str | None]) -> Itera
         ids = Counter(o.row_id for o in e.outcomes)
         twice = sum(n > 1 for n in ids.values())
         if twice:
-            yield f"{twice} ids stand on several rows; all rows count, told apart by their number."
+            stand = "id stands" if twice == 1 else "ids stand"
+            yield f"{twice} {stand} on several rows; all rows count, told apart by their number."
     texts = Counter(o.digest for o in e.outcomes)
     again = sum(n - 1 for n in texts.values())
     if again:

@@ -16,6 +16,8 @@ _WHY = {
     Why.NEGATED: "excluded by a negation",
     Why.NOT_HEAD: "not the head of its phrase",
     Why.SATURATED: "the same was already counted",
+    Why.FOREIGN: "a word of another language than the text's",
+    Why.UNDECIDED: "too little for the rules; the model heard it as a signal",
     Why.ZONE: "stands where nothing counts",
 }
 _REASONS = {
@@ -209,6 +211,8 @@ def _side(side: str) -> str:
 
 
 def _how(e: Evidence) -> str:
+    if e.kind == "feature":
+        return f"{e.concept}, a feature of the trained model, no citation"
     return f"{e.concept}, {e.kind}, in {e.zone}, rule {e.rule}"
 
 

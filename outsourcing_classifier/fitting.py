@@ -23,7 +23,7 @@ SIDES = ("BPO", "KPO", "OUT")
 CLASSES = ("BPO", "KPO", "NEITHER")
 FIXED_ZONES = ("body", "benefits", "boilerplate")  # body is the unit; the others count nothing
 FREE_KINDS = ("listed", "synonym", "narrower", "title", "head", "action", "hint", "model")
-FREE_ZONES = ("title", "modifier", "duties", "requirements", "sole_requirements", "employer")
+FREE_ZONES = ("title", "modifier", "mention", "duties", "requirements", "sole_requirements", "employer")
 PULL = 2.0  # of the start values, in texts
 
 

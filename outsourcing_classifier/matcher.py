@@ -18,6 +18,8 @@ _SOFT = frozenset(b" \n-/")  # bytes that may stand between two words of a term
 _REACH = 600  # bytes that a negation's sentence is followed at most
 _SENTENCE = 160  # bytes that a cue colours on either side at most
 _NEGATED_WORDS = 14  # that a negation reaches at most
+_CLEAR_MARKS = 5  # different small words that make a text's language clear
+_CLEAR_BYTES = 60
 _TITLE_WORDS = 16
 _TITLE_BYTES = 180
 
@@ -108,6 +110,7 @@ class Matcher:
         self._gap = max((a.gap for a in rulebook.actions), default=0)
         self._head_stops = frozenset().union(*(x.head_stops for x in rulebook.languages.values()))
         self._head_skips = frozenset().union(*(x.head_skips for x in rulebook.languages.values()))
+        self._head_breaks = frozenset().union(*(x.head_breaks for x in rulebook.languages.values()))
         self._head_last = {code: x.head == "last" for code, x in rulebook.languages.items()}
 
     def read(self, text: str) -> Reading:
@@ -123,8 +126,13 @@ class Matcher:
         hits: list[Hit] = []
         dropped: list[Dropped] = []
         competing: list[_Candidate] = []
+        foreign = self._foreign(data, candidates)
         for c in candidates:
-            if isinstance(c.entry, Rule) and c.entry.kind == "head" and not zones.is_head(c):
+            if c.entry.language in foreign:
+                if not isinstance(c.entry, Mask):
+                    spoken = foreign[c.entry.language]
+                    dropped.append(Dropped(c.start, c.end, c.entry, zones.at(c.start), Why.FOREIGN, spoken))
+            elif isinstance(c.entry, Rule) and c.entry.kind == "head" and not zones.is_head(c):
                 dropped.append(Dropped(c.start, c.end, c.entry, zones.at(c.start), Why.NOT_HEAD, ""))
             else:
                 competing.append(c)
@@ -175,6 +183,19 @@ class Matcher:
             if h.entry.concept.partition(".")[0] == line
             for start, end in places
         )
+
+    def _foreign(self, data: bytes, candidates: list[_Candidate]) -> dict[str, str]:
+        """Languages whose terms do not count here, and the language that the text clearly is in."""
+        speaking = {c.entry.language for c in candidates}
+        doubtful = [x for x in speaking if not self.rulebook.languages[x].foreign_words]
+        if not doubtful or len(speaking) == 1 and len(data) < _CLEAR_BYTES:
+            return {}
+        tokens = set(_TOKEN.findall(data))
+        marks = {code: len(tokens & x.marks) for code, x in self.rulebook.languages.items()}
+        spoken = max(marks, key=lambda code: marks[code])
+        if marks[spoken] < _CLEAR_MARKS:
+            return {}
+        return {x: spoken for x in doubtful if x != spoken and marks[x] * 3 <= marks[spoken]}
 
     def _winning_cues(self, found: list[Occurrence]) -> list[tuple[int, int, Cue]]:
         """Cues by position, the longest at each place."""
@@ -401,7 +422,11 @@ class _Zones:
         return candidate.start == first
 
     def with_modifiers(self, hits: list[Hit]) -> list[Hit]:
-        """In a phrase with a decided head, what is not the head only modifies it."""
+        """In a phrase with a decided head, what is not the head only modifies it; and a job title that
+        no phrase is about ("work with actuaries") is only mentioned."""
+        hits = [
+            h._replace(zone="mention") if h.entry.kind == "title" and not self._is_post(h) else h for h in hits
+        ]
         for region in self._regions:
             start, end, first, last = region
             inside = [h for h in hits if start <= h.start < end and h.zone == "title"]
@@ -414,6 +439,17 @@ class _Zones:
             if heads and len(inside) > len(heads):
                 hits = [h._replace(zone="modifier") if h in inside and h not in heads else h for h in hits]
         return hits
+
+    def _is_post(self, hit: Hit) -> bool:
+        """Whether a job title stands for the post itself and not for somebody met at work."""
+        if hit.zone in _UNTOLD:
+            return True
+        for _, end, first, last in self._near(hit.start):
+            if self._matcher._head_last[hit.entry.language]:
+                return hit.end <= last
+            between = _TOKEN.findall(self._data, first, hit.start)
+            return hit.start < end and not any(t in self._matcher._head_breaks for t in between)
+        return False
 
     def _head_regions(self) -> Iterator[tuple[int, int, int, int]]:
         """(start, end, first head-first position, last head-last position) of title phrases."""
@@ -461,6 +497,7 @@ class _Zones:
 _SEAMS = re.compile(rb"[.:/\n]| -|- ")
 _COMMA = re.compile(rb"[,(]")
 _TELLING = frozenset(["title", "modifier", "duties", "body"])
+_UNTOLD = frozenset(["requirements", "sole_requirements", "employer", "benefits", "boilerplate"])
 _SILENT = frozenset(["hint", "trait", "delivery", "model"])
 _RANKS = frozenset([b"ii", b"iii", b"iv", b"jr", b"sr", b"junior", b"senior", b"fm", b"mf"])
 

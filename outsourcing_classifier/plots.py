@@ -162,7 +162,7 @@ def evidence_by_basis(classifications: Iterable[Classification], ax: Axes | None
     labels = [n.replace("_", " ") for n in names]
     start = [0.0] * len(names)
     for side in ("BPO", "KPO", "NEITHER"):
-        values = [weights[n][side] for n in names]
+        values = [max(0.0, weights[n][side]) for n in names]  # a model's features may weigh against
         ax.barh(labels, values, left=start, color=COLOURS[side], label=side)
         start = [a + b for a, b in zip(start, values, strict=True)]
     ax.invert_yaxis()

@@ -8,6 +8,7 @@ from a saved JSON file too.
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ BUDGET = 2_900_000  # bytes of a page; texts are cut, evidence kept, until it fi
 _LIMITS = (6000, 3000, 1500, 1000, 700, 450, 300, 200, 120)  # characters of a text
 _PIECES = 12  # pieces of evidence, and of discarded evidence, listed for an error
 _RULES = 200
+_UNSEEN = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")  # controls, lone surrogates
 _ORDER = ("BPO", "KPO", "NEITHER", "MIXED")
 
 
@@ -99,11 +101,8 @@ def write(path: str | Path, content: str) -> Path:
 
 def _text(value: object) -> str:
     """Escaped for element content and quoted attributes; control characters and lone surrogates shown."""
-    clean = "".join(
-        "\ufffd" if (c < " " and c not in "\n\t") or "\ud800" <= c <= "\udfff" or "\x7f" <= c <= "\x9f" else c
-        for c in str(value).replace("\r\n", "\n").replace("\r", "\n")
-    )
-    return _escape(clean, quote=True)
+    clean = str(value).replace("\r\n", "\n").replace("\r", "\n")
+    return _escape(_UNSEEN.sub("\ufffd", clean), quote=True)
 
 
 def _estimate(e: Dict) -> str:
@@ -384,8 +383,8 @@ def _error(m: Dict, limit: int) -> str:
     top = sorted(m["evidence"], key=lambda x: -x["weight"])
     evidence = "".join(
         f"<li><b class='{_side(x['side'])}'>{_side(x['side'])}</b> {x['weight']:+.2f} "
-        f"“{_text(_line(x['text']))}” "
-        f"<code>{_text(x['rule'])}</code></li>"
+        f"{_words(x)} "
+        f"<code>{_text(x['concept'] if x['kind'] == 'feature' else x['rule'])}</code></li>"
         for x in top[:_PIECES]
     )
     if len(top) > _PIECES:
@@ -412,6 +411,10 @@ def _error(m: Dict, limit: int) -> str:
     )
 
 
+def _words(piece: Dict) -> str:
+    return f"“{_text(_line(piece['text']))}”" if piece["text"] else "not in one place"
+
+
 def _side(side: str) -> str:
     return side if side in ("BPO", "KPO") else "NEITHER"
 
@@ -423,6 +426,7 @@ def _line(text: str, most: int = 120) -> str:
 
 def _marked(text: str, evidence: Sequence[Dict], limit: int) -> str:
     """The text as HTML, its evidence marked in place; longer texts shrink to windows round the evidence."""
+    evidence = [x for x in evidence if x["weight"] > 0 and x["end"] > x["start"]]
     out, last = [], 0
     for start, end in _windows(len(text), evidence, limit):
         if start > last:
@@ -671,6 +675,7 @@ class Preview:
                 pieces = "; ".join(
                     f"“{_line(e.text)}” ({_side(e.side)} {e.weight:+.2f})"
                     for e in x.classification.evidence[:6]
+                    if e.text
                 )
                 lines.append(f"    {pieces}")
         return "\n".join([*lines, f"{len(self.explanations):,} of {self.total:,} rows"])

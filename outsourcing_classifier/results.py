@@ -48,6 +48,8 @@ class Why(StrEnum):
     NEGATED = "negated"
     NOT_HEAD = "not_head"  # a head word that is not the head of its phrase
     SATURATED = "saturated"  # the same thing was already counted often enough
+    FOREIGN = "foreign"  # a word of another language than the text's
+    UNDECIDED = "undecided"  # too little for the rules; the model heard it as a signal
     ZONE = "zone"  # stands where nothing counts: benefits, application notes
 
 

@@ -17,7 +17,7 @@ from outsourcing_classifier.text import words
 
 HOME = Path(__file__).with_name("rules")
 KINDS = ("listed", "synonym", "narrower", "title", "head", "hint")
-ZONES = ("title", "modifier", "duties", "body", "requirements", "sole_requirements", "employer", "benefits", "boilerplate")
+ZONES = ("title", "modifier", "mention", "duties", "body", "requirements", "sole_requirements", "employer", "benefits", "boilerplate")
 EFFECTS = ("zone", "negate", "stop", "neutral")
 SCOPES = {"zone": ("section", "sentence", "next"), "negate": ("after", "before")}
 MOST_READINGS = 2000  # of one place of a term
@@ -151,6 +151,9 @@ class Language:
     verbs: Mapping[str, tuple[str, ...]]
     head_stops: frozenset[bytes]
     head_skips: frozenset[bytes]
+    head_breaks: frozenset[bytes]
+    marks: frozenset[bytes]
+    foreign_words: bool
 
     def pattern(self, term: str) -> Pattern:
         """A written term, place by place. Raises ValueError where the term cannot be read."""
@@ -298,7 +301,17 @@ class Rulebook:
             "masks": [[m.id, m.language, m.note, *_where(m)] for m in self.masks],
             "cues": [[c.id, c.language, c.effect, c.zone, c.scope, *_where(c)] for c in self.cues],
             "languages": [
-                [x.code, x.name, x.head, x.action_gap, *(sorted(w.decode() for w in y) for y in (x.head_stops, x.head_skips))]
+                {
+                    "code": x.code,
+                    "name": x.name,
+                    "head": x.head,
+                    "action_gap": x.action_gap,
+                    "head_stops": sorted(w.decode() for w in x.head_stops),
+                    "head_skips": sorted(w.decode() for w in x.head_skips),
+                    "head_breaks": sorted(w.decode() for w in x.head_breaks),
+                    "marks": sorted(w.decode() for w in x.marks),
+                    "foreign_words": x.foreign_words,
+                }
                 for x in self.languages.values()
             ],
             "service_names": self.service_names,
@@ -325,12 +338,7 @@ class Rulebook:
             ),
             masks=tuple(Mask(i, x, none, t, none, Place(f, n)) for i, x, t, f, n in data["masks"]),
             cues=tuple(Cue(i, x, e, z, s, none, none, Place(f, n)) for i, x, e, z, s, f, n in data["cues"]),
-            languages={
-                code: Language(
-                    code, name, head, gap, {}, {}, {}, *(frozenset(w.encode() for w in y) for y in words_)
-                )
-                for code, name, head, gap, *words_ in data["languages"]
-            },
+            languages={x["code"]: _plain_language(x) for x in data["languages"]},
             sides=chosen["sides"],
             service_names=data["service_names"],
             trait_poles=data["trait_poles"],
@@ -440,6 +448,14 @@ class Rulebook:
                     Issue("warning", f"{rule_or_action.place} {rule_or_action.id}", "wants two yes and one no")
                 )
         return issues
+
+
+def _plain_language(row: dict[str, Any]) -> Language:
+    stops, skips, breaks, marks = (
+        frozenset(w.encode() for w in row[k]) for k in ("head_stops", "head_skips", "head_breaks", "marks")
+    )
+    head = (row["code"], row["name"], row["head"], row["action_gap"])
+    return Language(*head, {}, {}, {}, stops, skips, breaks, marks, row["foreign_words"])
 
 
 def _where(entry: Entry) -> tuple[str, int]:
@@ -673,7 +689,7 @@ class _Loader:
     def language(self, folder: str) -> Language:
         file = f"{folder}/language.toml"
         data = self.read(file)
-        keys = {"code", "name", "head", "action_gap", "macros", "inflect", "verbs", "head_stops", "head_skips"}
+        keys = {"code", "name", "head", "action_gap", "macros", "inflect", "verbs", "head_stops", "head_skips", "head_breaks", "marks", "foreign_words"}
         self.known(file, "", data, keys)
         if data.get("code") != folder:
             self.fail(file, "code", f"code: want {folder!r}, the folder's name")
@@ -695,4 +711,7 @@ class _Loader:
             {name: tuple(terms) for name, terms in data.get("verbs", {}).items()},
             frozenset(words(w) for w in data.get("head_stops", [])),
             frozenset(words(w) for w in data.get("head_skips", [])),
+            frozenset(words(w) for w in data.get("head_breaks", [])),
+            frozenset(words(w) for w in data.get("marks", [])),
+            bool(data.get("foreign_words", False)),
         )

@@ -42,9 +42,9 @@ def repetitions(hits: Sequence[Hit], rulebook: Rulebook) -> list[float]:
 def weigh(hits: Sequence[Hit], rulebook: Rulebook) -> list[float]:
     """The weight of every hit: kind x zone, each repetition of a concept ``decay`` of the one before.
 
-    Hints of one side weigh at most ``hints`` together while they are all the same words, so that one
-    decides nothing alone, and at most ``hints_several`` otherwise. Traits weigh more where no
-    activity is named.
+    Hints of one side weigh at most ``hints`` together, too little to decide alone, and at most
+    ``hints_several`` where the title has two different ones. Traits weigh more where no activity is
+    named.
     """
     kinds, zones, decision = rulebook.weights.kinds, rulebook.weights.zones, rulebook.weights.decision
     weights = [
@@ -55,14 +55,14 @@ def weigh(hits: Sequence[Hit], rulebook: Rulebook) -> list[float]:
     hinted: dict[str | None, float] = {}
     hints: dict[str | None, set[bytes]] = {}
     for hit in hits:
-        if hit.entry.kind == "hint":
+        if hit.entry.kind == "hint" and hit.zone == "title":
             hints.setdefault(rulebook.side(hit.entry.concept), set()).add(hit.words)
     for i, hit in enumerate(hits):
         if hit.entry.kind == "trait" and not activity:
             weights[i] *= decision["trait_alone"]
         elif hit.entry.kind == "hint":
             side = rulebook.side(hit.entry.concept)
-            limit = decision["hints_several" if len(hints[side]) > 1 else "hints"]
+            limit = decision["hints_several" if len(hints.get(side, ())) > 1 else "hints"]
             room = limit - hinted.get(side, 0.0)
             weights[i] = max(0.0, min(weights[i], room))
             hinted[side] = hinted.get(side, 0.0) + weights[i]
@@ -96,6 +96,8 @@ def decide(hits: Sequence[Hit], weights: Sequence[float], rulebook: Rulebook, ne
         return Decision(Label.MIXED, Reason.BOTH_KINDS, None, services, 0.5 + share / 2, scores)
     side = "BPO" if bpo >= kpo else "KPO"
     top = max(bpo, kpo)
+    if side in best and best[side][1].entry.kind == "trait" and _rows(hits, side, rulebook) < constants["trait_rows"]:
+        return Decision(Label.UNKNOWN, Reason.LOW_MARGIN, None, services, chances[2], scores)
     if top < constants["least"] or top <= neither:
         if total["OUT"] > top:
             reason = Reason.OUT_OF_SCOPE
@@ -122,11 +124,27 @@ def decide(hits: Sequence[Hit], weights: Sequence[float], rulebook: Rulebook, ne
     return Decision(Label(side), reason, service, services, confidence, scores)
 
 
+def lines(hits: Sequence[Hit], weights: Sequence[float], rulebook: Rulebook) -> dict[str, float]:
+    """The weight of each service line that is spoken of."""
+    out: dict[str, float] = {}
+    for hit, weight in zip(hits, weights, strict=True):
+        service = rulebook.service(hit.entry.concept)
+        if service is not None and weight > 0:
+            out[service] = out.get(service, 0.0) + weight
+    return out
+
+
 def _has_side(hits: Sequence[Hit], service: str, side: str, rulebook: Rulebook) -> bool:
     """A profile may put an activity on another side than its line."""
     return any(
         rulebook.service(h.entry.concept) == service and rulebook.side(h.entry.concept) == side for h in hits
     )
+
+
+def _rows(hits: Sequence[Hit], side: str, rulebook: Rulebook) -> int:
+    """How many rows of the comparison speak for ``side``."""
+    concepts = {h.entry.concept for h in hits if h.entry.kind == "trait"}
+    return len({rulebook.basis(c) for c in concepts if rulebook.side(c) == side})
 
 
 def _titled(hits: Sequence[Hit], rulebook: Rulebook) -> set[str | None]:

@@ -1,4 +1,4 @@
-"""Fixtures: the shipped rulebook is loaded once a session; a tiny one serves where its words do not matter."""
+"""Fixtures: the shipped rulebook, loaded once a session, and a tiny one where its words do not matter."""
 
 from __future__ import annotations
 

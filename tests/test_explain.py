@@ -103,15 +103,30 @@ def test_to_dict_is_plain_and_has_the_comparison() -> None:
     assert [r["basis"] for r in out["comparison"]][-1] == "services"
 
 
-@pytest.mark.parametrize("text", [TEXT, NASTY, "", "a < b & c > d", "BPO and KPO services", "Registered nurse " * 40])
+@pytest.mark.parametrize(
+    "text", [TEXT, NASTY, "", "a < b & c > d", "BPO and KPO services", "Registered nurse " * 40]
+)
 def test_html_is_escaped_and_well_formed(text: str) -> None:
     page = explain(text)._repr_html_()
     reader = Reader(page)
     assert reader.open == []
     assert set(reader.tags) <= {
-        "div", "style", "p", "b", "small", "span", "mark", "details", "summary",
-        "table", "thead", "tbody", "tr", "th", "td",
-    }  # fmt: skip
+        "div",
+        "style",
+        "p",
+        "b",
+        "small",
+        "span",
+        "mark",
+        "details",
+        "summary",
+        "table",
+        "thead",
+        "tbody",
+        "tr",
+        "th",
+        "td",
+    }
     assert set(reader.attributes) <= {"class", "title", "scope", "open"}
     assert "<script" not in page.lower()
     assert "javascript:" not in page.lower()

@@ -16,7 +16,11 @@ OURS = [PREFIX + c for c in COLUMNS]
 
 def test_columns_first_and_index_kept() -> None:
     df = pd.DataFrame(
-        {"z": [1, 2, 3], "description": ["Payroll processing", "Market research", "lunch"], "a": [True, False, True]},
+        {
+            "z": [1, 2, 3],
+            "description": ["Payroll processing", "Market research", "lunch"],
+            "a": [True, False, True],
+        },
         index=[30, 10, 20],
     )
     before = df.copy()
@@ -49,8 +53,12 @@ def test_duplicate_and_named_index() -> None:
     assert classify_frame(multi).index.equals(multi.index)
 
 
-PANDAS_NA = pytest.mark.xfail(strict=True, raises=TypeError, reason="tables._status_of: bool(pd.NA) is an error")
-ARRAY = pytest.mark.xfail(strict=True, raises=ValueError, reason="tables._status_of: value != value is an array")
+PANDAS_NA = pytest.mark.xfail(
+    strict=True, raises=TypeError, reason="tables._status_of: bool(pd.NA) is an error"
+)
+ARRAY = pytest.mark.xfail(
+    strict=True, raises=ValueError, reason="tables._status_of: value != value is an array"
+)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +89,9 @@ def test_what_is_no_text_gets_a_status_and_the_run_goes_on(value: Any, status: s
 
 @pytest.mark.xfail(strict=True, raises=TypeError, reason="tables._status_of: bool(pd.NA) is an error")
 def test_nullable_string_column() -> None:
-    df = pd.DataFrame({"description": pd.array(["Payroll processing", pd.NA], dtype=pd.StringDtype("python"))})
+    df = pd.DataFrame(
+        {"description": pd.array(["Payroll processing", pd.NA], dtype=pd.StringDtype("python"))}
+    )
     assert classify_frame(df)[PREFIX + "status"].tolist() == ["ok", "missing"]
 
 

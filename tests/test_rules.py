@@ -11,7 +11,7 @@ import pytest
 from outsourcing_classifier import Rulebook
 from outsourcing_classifier.index import Index
 from outsourcing_classifier.matcher import Matcher
-from outsourcing_classifier.rulebook import HOME, Issue, Rule
+from outsourcing_classifier.rulebook import HOME, Action, Cue, Issue, Mask, Rule
 
 LANGUAGES = ("ca", "en", "es")
 FILES = sorted(p.relative_to(HOME).as_posix() for p in HOME.glob("*/*.toml") if p.parent.name in LANGUAGES)
@@ -65,7 +65,8 @@ def test_every_entry_has_its_sentences(full: Rulebook, file: str) -> None:
     short = [
         f"{e.place} {e.id}"
         for e in full.entries.values()
-        if e.place.file == file and (len(e.yes) < 1 or (hasattr(e, "no") and (len(e.yes) < 2 or len(e.no) < 1)))
+        if e.place.file == file
+        and (len(e.yes) < 1 or (hasattr(e, "no") and (len(e.yes) < 2 or len(e.no) < 1)))
     ]
     assert not short, told(short)
 
@@ -76,12 +77,24 @@ def test_trying_can_fail(broken_rules: Path) -> None:
     good = file.read_text()
     assert not list(Matcher(Index.build(Rulebook.load(path=broken_rules))).try_sentences())
     for before, after, said in (
-        ('yes = ["Market research on oats."', 'yes = ["Marketing of oats."', "en.market.research: does not fire on yes"),
+        (
+            'yes = ["Market research on oats."',
+            'yes = ["Marketing of oats."',
+            "en.market.research: does not fire on yes",
+        ),
         ('no = ["A market hall."]', 'no = ["A market research hall."]', "en.market.research: fires on no"),
-        ('"They processed a wage slip."', '"They burnt a wage slip."', "en.hr.payroll.do: does not fire on yes"),
+        (
+            '"They processed a wage slip."',
+            '"They burnt a wage slip."',
+            "en.hr.payroll.do: does not fire on yes",
+        ),
         ('no = ["Wage slips are paper."]', 'no = ["Handle wage slips."]', "en.hr.payroll.do: fires on no"),
         ('"Read Payroll Processing Magazine."', '"Read this."', "en.mask.scheme: does not fire on yes"),
-        ('yes = ["There is no payroll processing."]', 'yes = ["None."]', "en.negate.after: does not fire on yes"),
+        (
+            'yes = ["There is no payroll processing."]',
+            'yes = ["None."]',
+            "en.negate.after: does not fire on yes",
+        ),
     ):
         assert before in good
         file.write_text(good.replace(before, after))
@@ -111,7 +124,8 @@ def test_how_many_terms_are_written(full: Rulebook, language: str) -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_concept_has_a_term(full: Rulebook, concepts: list[str], language: str) -> None:
-    named = {e.concept for e in (*full.rules, *full.actions) if e.language == language}
+    entries: list[Rule | Action] = [*full.rules, *full.actions]
+    named = {e.concept for e in entries if e.language == language}
     missing = [c for c in concepts if c not in named]
     assert not missing, told(missing)
 
@@ -129,7 +143,9 @@ def test_every_service_line_is_decided_by_words_that_weigh(full: Rulebook, langu
 
 @pytest.mark.parametrize("language", ["en", "ca"])
 def test_the_articles_own_items_are_listed(full: Rulebook, language: str) -> None:
-    listed = {r.concept.partition(".")[0] for r in full.rules if r.language == language and r.kind == "listed"}
+    listed = {
+        r.concept.partition(".")[0] for r in full.rules if r.language == language and r.kind == "listed"
+    }
     assert {s for s in full.service_names if not s.startswith("other_")} <= listed
 
 
@@ -164,14 +180,17 @@ def test_both_documents_are_cited_alike(full: Rulebook, concepts: list[str]) -> 
 
 def test_every_concept_is_on_a_side_or_says_why_not(full: Rulebook, concepts: list[str]) -> None:
     for concept in concepts:
-        expected = {"delivery": {None}, "outside": {"OUT"}}.get(concept.partition(".")[0], {"BPO", "KPO"})
-        if concept == "model.both":
-            expected = {None}
-        assert full.side(concept) in expected
+        side = full.side(concept)
+        if concept.startswith("delivery.") or concept == "model.both":
+            assert side is None
+        elif concept.startswith("outside."):
+            assert side == "OUT"
+        else:
+            assert side in {"BPO", "KPO"}
 
 
 def test_ids_say_language_and_are_unique(full: Rulebook) -> None:
-    everything = [*full.rules, *full.actions, *full.masks, *full.cues]
+    everything: list[Rule | Action | Mask | Cue] = [*full.rules, *full.actions, *full.masks, *full.cues]
     assert len(full.entries) == len(everything)
     for entry in everything:
         assert entry.id.startswith(entry.place.file.partition("/")[0] + ".")
