@@ -83,18 +83,42 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _one(arguments: argparse.Namespace) -> int:
-    text = sys.stdin.read() if arguments.text == "-" else arguments.text
+    try:
+        text = sys.stdin.read() if arguments.text == "-" else arguments.text
+    except UnicodeDecodeError as error:
+        print(f"standard input: not {error.encoding.upper()} at byte {error.start}", file=sys.stderr)
+        return USAGE
     classifier = _classifier(arguments)
     if arguments.command == "explain":
         explanation = classifier.explain(text)
-        print(json.dumps(explanation.to_dict(), ensure_ascii=False, indent=1) if arguments.json else explanation)
+        _print(_json(explanation.to_dict()) if arguments.json else str(explanation))
         return DONE
     c = classifier.classify(text)
     if arguments.json:
-        print(json.dumps(c.to_dict(), ensure_ascii=False, indent=1))
+        _print(_json(c.to_dict()))
     else:
-        print("\t".join([str(c.label), c.service or "-", f"{c.confidence:.2f}", str(c.reason)]))
+        _print("\t".join([str(c.label), c.service or "-", f"{c.confidence:.2f}", str(c.reason)]))
     return DONE
+
+
+def _json(data: object) -> str:
+    """JSON with its letters as they are, or escaped where standard output does not know them all."""
+    out = json.dumps(data, ensure_ascii=False, indent=1)
+    try:
+        out.encode(sys.stdout.encoding or "utf-8", sys.stdout.errors or "strict")
+    except UnicodeEncodeError:
+        out = json.dumps(data, indent=1)
+    return out
+
+
+def _print(text: str) -> None:
+    """Print what standard output can show, the rest with backslashes."""
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        text.encode(encoding, sys.stdout.errors or "strict")
+    except UnicodeEncodeError:
+        text = text.encode(encoding, "backslashreplace").decode(encoding)
+    print(text)
 
 
 def _classifier(arguments: argparse.Namespace) -> Classifier:
@@ -172,18 +196,19 @@ def _rules(arguments: argparse.Namespace) -> int:
     if arguments.action == "list":
         for entry in (*book.rules, *book.actions):
             terms = getattr(entry, "terms", None) or [*entry.verbs, "…", *entry.objects]  # type: ignore[union-attr]
-            print(f"{entry.id}\t{entry.concept}\t{book.side(entry.concept) or '-'}\t{entry.kind}\t{'; '.join(terms)}")
+            side = book.side(entry.concept) or "-"
+            _print(f"{entry.id}\t{entry.concept}\t{side}\t{entry.kind}\t{'; '.join(terms)}")
         return DONE
     if arguments.action == "weights":
         for title, table in (("kind", book.weights.kinds), ("zone", book.weights.zones), ("decision", book.weights.decision)):
             for name, value in table.items():
-                print(f"{title}\t{name}\t{value:g}")
+                _print(f"{title}\t{name}\t{value:g}")
         return DONE
     from outsourcing_classifier.index import Index
     from outsourcing_classifier.matcher import Matcher
 
     issues = [*book.check(), *Matcher(Index.build(book)).try_sentences()]
     for issue in issues:
-        print(issue)
+        _print(str(issue))
     print(f"{len(book.rules)} rules, {len(book.actions)} actions, {len(issues)} issues", file=sys.stderr)
     return FINDINGS if any(i.severity == "error" for i in issues) else DONE

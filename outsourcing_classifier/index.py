@@ -5,25 +5,29 @@ sets, so a walk follows several edges at once; the states met are made determini
 and kept (and forgotten when there are too many), so that a common walk costs one look-up a token.
 
 The file holds JSON and arrays of 32-bit numbers, nothing that runs. It lies in ``__compiled__``
-beside the rules, is named after their SHA-256, and is made again when it is missing.
+beside the rules, is named after the SHA-256 of the rules and of the modules that compile them, and
+is made again when it is missing.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sys
 import tempfile
+import zlib
 from array import array
 from bisect import bisect_left
-from collections.abc import Container, Iterable, Sequence
-from functools import cached_property
+from collections.abc import Iterable, Sequence
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from outsourcing_classifier.rulebook import HOME, Pattern, Rulebook, RulebookError, Slot, digest
+from outsourcing_classifier.text import Folded, Folder
 
-_MAGIC = b"outsourcing_classifier index 1\n"
+_MAGIC = b"outsourcing_classifier index 2\n"
 _ARRAYS = (
     *("token_sets_at", "token_sets"),  # token -> the sets it lies in
     *("edges_at", "edge_sets", "edge_nodes"),  # node -> (set, node), by set
@@ -32,6 +36,21 @@ _ARRAYS = (
     *("verbs", "verb_sets_at", "verb_sets"),  # use -> verb set -> actions
 )
 _MOST_KEPT = 400_000  # transitions kept at most
+
+
+@lru_cache(maxsize=1)
+def compiler() -> str:
+    """SHA-256 over the source of the modules that compile rules: what they make is of no use to others."""
+    total = hashlib.sha256()
+    for name in ("text.py", "rulebook.py", "index.py"):
+        total.update(Path(__file__).with_name(name).read_bytes().replace(b"\r\n", b"\n") + b"\0")
+    return total.hexdigest()
+
+
+def compiled(home: Path, sha256: str) -> Path:
+    """Where the compiled index of the rules in ``home`` is kept."""
+    name = hashlib.sha256(f"{sha256} {compiler()}".encode()).hexdigest()[:32]
+    return home / "__compiled__" / f"{name}.bin"
 
 
 class Use(NamedTuple):
@@ -59,6 +78,8 @@ class Index:
         self._edge_sets, self._edge_nodes = arrays["edge_sets"], arrays["edge_nodes"]
         self._made: dict[int, Use] = {}
         self._verb_sets: dict[int, frozenset[int]] = {}
+        endings = frozenset[bytes]().union(*(x.gender_endings for x in rulebook.languages.values()))
+        self._folder = Folder(self._tokens, endings)
         self.forget()
 
     @classmethod
@@ -71,7 +92,7 @@ class Index:
         if not home.is_dir():
             raise RulebookError(f"{home}: no such folder of rules")
         sha256 = digest(home)
-        kept = home / "__compiled__" / f"{sha256[:32]}.bin"
+        kept = compiled(home, sha256)
         try:
             return cls.from_bytes(kept.read_bytes(), profile, sha256)
         except (OSError, ValueError):
@@ -86,15 +107,17 @@ class Index:
         return _Builder().index(rulebook)
 
     def to_bytes(self) -> bytes:
-        """The index as bytes: header, JSON, arrays."""
+        """The index as bytes: header, JSON, arrays, check sum."""
         head = {
+            "compiler": compiler(),
             "rulebook": self.rulebook.to_plain(),
             "tokens": b" ".join(self._tokens).decode("ascii"),
             "lengths": [len(self._arrays[name]) for name in _ARRAYS],
         }
         text = json.dumps(head, ensure_ascii=False, separators=(",", ":")).encode()
         body = b"".join(_little_endian(self._arrays[name]).tobytes() for name in _ARRAYS)
-        return _MAGIC + len(text).to_bytes(8, "little") + text + body
+        whole = _MAGIC + len(text).to_bytes(8, "little") + text + body
+        return whole + zlib.crc32(whole).to_bytes(4, "little")
 
     @classmethod
     def from_bytes(cls, data: bytes, profile: str, sha256: str) -> Index:
@@ -102,12 +125,12 @@ class Index:
         start = len(_MAGIC) + 8
         if data[: len(_MAGIC)] != _MAGIC:
             raise ValueError("not an index")
+        if int.from_bytes(data[-4:], "little") != zlib.crc32(memoryview(data)[:-4]):
+            raise ValueError("the index is not whole")
         size = int.from_bytes(data[start - 8 : start], "little")
         head = json.loads(data[start : start + size])
-        if len(data) != start + size + 4 * sum(head["lengths"]):
-            raise ValueError("the index is not whole")
-        if head["rulebook"]["sha256"] != sha256:
-            raise ValueError("the index is of other rules")
+        if head["rulebook"]["sha256"] != sha256 or head["compiler"] != compiler():
+            raise ValueError("the index is of other rules or of another version")
         at = start + size
         view = memoryview(data)
         arrays: dict[str, array[int]] = {}
@@ -128,6 +151,7 @@ class Index:
         try:
             with os.fdopen(handle, "wb") as stream:
                 stream.write(self.to_bytes())
+            os.chmod(beside, path.parent.stat().st_mode & 0o666)  # for all who may read the rules
             os.replace(beside, path)
             for old in path.parent.glob("*.bin"):
                 if old != path:
@@ -135,10 +159,9 @@ class Index:
         except OSError:
             Path(beside).unlink(missing_ok=True)
 
-    @property
-    def vocabulary(self) -> Container[bytes]:
-        """Every token of every term."""
-        return self._tokens
+    def fold(self, text: str) -> Folded:
+        """Fold a text as the terms are folded."""
+        return self._folder.fold(text)
 
     @property
     def crowded(self) -> bool:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from outsourcing_classifier.index import Index, Use
 from outsourcing_classifier.results import Why
 from outsourcing_classifier.rulebook import Action, Cue, Issue, Mask, Rule
-from outsourcing_classifier.text import Folded, fold
+from outsourcing_classifier.text import Folded
 
 _TOKEN = re.compile(rb"[a-z0-9~]+")
 _SOFT = frozenset(b" \n-/")  # bytes that may stand between two words of a term
@@ -111,11 +111,12 @@ class Matcher:
         self._head_stops = frozenset().union(*(x.head_stops for x in rulebook.languages.values()))
         self._head_skips = frozenset().union(*(x.head_skips for x in rulebook.languages.values()))
         self._head_breaks = frozenset().union(*(x.head_breaks for x in rulebook.languages.values()))
+        self._head_tails = frozenset().union(*(x.head_tails for x in rulebook.languages.values()))
         self._head_last = {code: x.head == "last" for code, x in rulebook.languages.items()}
 
     def read(self, text: str) -> Reading:
         """Find everything and say what counts. Linear in the length of ``text``."""
-        folded = fold(text, self._index.vocabulary)
+        folded = self._index.fold(text)
         data = folded.data
         found = occurrences(self._index, data)
         if not found:
@@ -168,7 +169,7 @@ class Matcher:
                     yield Issue("error", f"{entry.place} {entry.id}", f"fires on no: {text!r}")
 
     def _fires(self, entry: Rule | Action | Mask | Cue, text: str) -> bool:
-        data = fold(text).data
+        data = self._index.fold(text).data
         found = occurrences(self._index, data)
         if isinstance(entry, Cue):
             same = (entry.effect, entry.zone)  # another language may have the very same words
@@ -466,7 +467,7 @@ class _Zones:
 
     def _head_edges(self, tokens: list[tuple[int, int]]) -> tuple[int, int]:
         data = self._data
-        stops, skips = self._matcher._head_stops, self._matcher._head_skips
+        stops, skips, tails = self._matcher._head_stops, self._matcher._head_skips, self._matcher._head_tails
         first = 0
         while first < len(tokens) - 1:
             word = data[slice(*tokens[first])]
@@ -477,7 +478,7 @@ class _Zones:
         last = next(
             (i - 1 for i, (s, e) in enumerate(tokens) if i > first and data[s:e] in stops), len(tokens) - 1
         )
-        while last > first and (tokens[last][1] - tokens[last][0] == 1 or data[slice(*tokens[last])] in _RANKS):
+        while last > first and (tokens[last][1] - tokens[last][0] == 1 or data[slice(*tokens[last])] in tails):
             last -= 1
         return tokens[first][0], tokens[last][1]
 
@@ -499,7 +500,6 @@ _COMMA = re.compile(rb"[,(]")
 _TELLING = frozenset(["title", "modifier", "duties", "body"])
 _UNTOLD = frozenset(["requirements", "sole_requirements", "employer", "benefits", "boilerplate"])
 _SILENT = frozenset(["hint", "trait", "delivery", "model"])
-_RANKS = frozenset([b"ii", b"iii", b"iv", b"jr", b"sr", b"junior", b"senior", b"fm", b"mf"])
 
 
 def _title_end(data: bytes) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, NoReturn
 
 from outsourcing_classifier.results import Citation, RulebookId
 from outsourcing_classifier.text import words
@@ -20,7 +20,13 @@ KINDS = ("listed", "synonym", "narrower", "title", "head", "hint")
 ZONES = ("title", "modifier", "mention", "duties", "body", "requirements", "sole_requirements", "employer", "benefits", "boilerplate")
 EFFECTS = ("zone", "negate", "stop", "neutral")
 SCOPES = {"zone": ("section", "sentence", "next"), "negate": ("after", "before")}
+DECISION = (
+    *("neither", "outside", "decay", "side_decay", "least", "mixed_share", "mixed_least", "decide"),
+    *("trait_alone", "trait_rows", "hints", "hints_several"),
+)
 MOST_READINGS = 2000  # of one place of a term
+_WORD_SETS = ("head_stops", "head_skips", "head_breaks", "head_tails", "gender_endings", "marks")  # of a language
+_ENTRIES = ("rule", "action", "mask", "cue")
 _ID = re.compile(r"[a-z]{2}\.[a-z0-9._-]+")
 
 
@@ -152,6 +158,8 @@ class Language:
     head_stops: frozenset[bytes]
     head_skips: frozenset[bytes]
     head_breaks: frozenset[bytes]
+    head_tails: frozenset[bytes]
+    gender_endings: frozenset[bytes]
     marks: frozenset[bytes]
     foreign_words: bool
 
@@ -306,10 +314,7 @@ class Rulebook:
                     "name": x.name,
                     "head": x.head,
                     "action_gap": x.action_gap,
-                    "head_stops": sorted(w.decode() for w in x.head_stops),
-                    "head_skips": sorted(w.decode() for w in x.head_skips),
-                    "head_breaks": sorted(w.decode() for w in x.head_breaks),
-                    "marks": sorted(w.decode() for w in x.marks),
+                    **{key: sorted(w.decode() for w in getattr(x, key)) for key in _WORD_SETS},
                     "foreign_words": x.foreign_words,
                 }
                 for x in self.languages.values()
@@ -389,10 +394,7 @@ class Rulebook:
         sources = self._sources
         own = language in sources["documents"]
         speaks = language if own else sources["defaults"]["other_languages"]
-        name = concept
-        while name not in sources["anchors"]:
-            name = name.rpartition(".")[0]
-        anchor = sources["anchors"][name]
+        anchor = sources["anchors"][_anchored(concept, sources["anchors"])]
         return Citation(
             document=sources["documents"][speaks]["title"],
             language=speaks,
@@ -450,12 +452,24 @@ class Rulebook:
         return issues
 
 
+def _tables(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(row, dict) for row in value)
+
+
+def _anchored(concept: str, anchors: Mapping[str, Any]) -> str:
+    """The longest beginning of ``concept`` that has an anchor. Raises KeyError where none has."""
+    name = concept
+    while name and name not in anchors:
+        name = name.rpartition(".")[0]
+    if not name:
+        raise KeyError(f"no anchor for {concept!r} in sources.toml")
+    return name
+
+
 def _plain_language(row: dict[str, Any]) -> Language:
-    stops, skips, breaks, marks = (
-        frozenset(w.encode() for w in row[k]) for k in ("head_stops", "head_skips", "head_breaks", "marks")
-    )
+    sets = {key: frozenset(w.encode() for w in row[key]) for key in _WORD_SETS}
     head = (row["code"], row["name"], row["head"], row["action_gap"])
-    return Language(*head, {}, {}, {}, stops, skips, breaks, marks, row["foreign_words"])
+    return Language(*head, {}, {}, {}, **sets, foreign_words=row["foreign_words"])
 
 
 def _where(entry: Entry) -> tuple[str, int]:
@@ -470,15 +484,16 @@ class _Loader:
         self.profile = profile
         self.lines: dict[str, list[str]] = {}
         self.ids: dict[str, Place] = {}
+        self.here = Place("", 1)
 
     def rulebook(self) -> Rulebook:
         if not self.home.is_dir():
             raise RulebookError(f"{self.home}: no such folder of rules")
-        sources = self.read("sources.toml")
-        concepts = self.read("concepts.toml")
-        weights = self.read("weights.toml")
+        concepts = self.concepts()
         services: dict[str, Any] = concepts["services"]
         names = self.concept_names(concepts)
+        sources = self.sources([*services, *sorted(names)])
+        weights = self.weights()
         profiles = {p.stem: self.sides(f"profiles/{p.name}", names, services) for p in self.home.glob("profiles/*.toml")}
         if self.profile not in profiles:
             raise RulebookError(f"no profile {self.profile!r}; there are: {', '.join(sorted(profiles))}")
@@ -498,11 +513,14 @@ class _Loader:
                     continue
                 file = f"{folder.name}/{path.name}"
                 data = self.read(file)
-                self.known(file, "", data, {"rule", "action", "mask", "cue"})
-                rules += [self.rule(file, language, r, names) for r in data.get("rule", [])]
-                actions += [self.action(file, language, r, names) for r in data.get("action", [])]
-                masks += [self.mask(file, language, r) for r in data.get("mask", [])]
-                cues += [self.cue(file, language, r) for r in data.get("cue", [])]
+                self.known(file, "", data, set(_ENTRIES))
+                for key in _ENTRIES:
+                    if not _tables(data.get(key, [])):
+                        self.fail(file, key, f"{key}: want [[{key}]], a table for each entry")
+                rules += [self.rule(language, r, names) for r in self.each(file, data, "rule")]
+                actions += [self.action(language, r, names) for r in self.each(file, data, "action")]
+                masks += [self.mask(language, r) for r in self.each(file, data, "mask")]
+                cues += [self.cue(language, r) for r in self.each(file, data, "cue")]
         if not languages:
             raise RulebookError(f"{self.home}: no language folder (one with a language.toml) in it")
         return Rulebook(
@@ -515,7 +533,7 @@ class _Loader:
             sides=profile["sides"],
             service_names={name: row["names"] for name, row in services.items()},
             trait_poles=concepts["traits"],
-            weights=Weights(weights["version"], weights["kinds"], weights["zones"], weights["decision"]),
+            weights=weights,
             concepts=frozenset(names),
             _profiles={name: profiles[name] for name in sorted(profiles)},
             _sources=sources,
@@ -524,6 +542,7 @@ class _Loader:
     def sides(self, file: str, names: set[str], services: dict[str, Any]) -> dict[str, Any]:
         profile = self.read(file)
         self.known(file, "", profile, {"name", "version", "source", "sides"})
+        self.need(file, profile, {"name": str, "version": str, "sides": dict})
         for concept, side in profile["sides"].items():
             if concept not in names and concept not in services:
                 self.fail(file, concept, f"sides: no concept {concept!r}")
@@ -543,6 +562,103 @@ class _Loader:
         names |= {f"trait.{t}.{pole}" for t, row in concepts["traits"].items() for pole in row.values()}
         return names
 
+    def concepts(self) -> dict[str, Any]:
+        """concepts.toml, as far as it is relied on."""
+        file = "concepts.toml"
+        data = self.read(file)
+        self.need(file, data, {k: dict for k in ("services", "outside", "delivery", "model", "traits")})
+        for service, row in data["services"].items():
+            self.need(file, data["services"], {service: dict}, "services")
+            self.need(file, row, {"names": dict, "activities": list}, f"services.{service}")
+            self.need(file, row["names"], {"en": str}, f"services.{service}.names")
+        for family, key in (("outside", "kinds"), ("delivery", "modes"), ("model", "kinds")):
+            self.need(file, data[family], {key: list}, family)
+        for basis, row in data["traits"].items():
+            self.need(file, data["traits"], {basis: dict}, "traits")
+            self.need(file, row, {"bpo": str, "kpo": str}, f"traits.{basis}")
+            self.known(file, f"traits.{basis}", row, {"bpo", "kpo"})
+        return data
+
+    def sources(self, concepts: Iterable[str]) -> dict[str, Any]:
+        """sources.toml, in which every concept has its place in every document."""
+        file = "sources.toml"
+        data = self.read(file)
+        self.need(file, data, {k: dict for k in ("documents", "defaults", "sections", "rows", "anchors")})
+        documents = data["documents"]
+        for code in documents:
+            self.need(file, documents, {code: dict}, "documents")
+            self.need(file, documents[code], {"title": str}, f"documents.{code}")
+        self.need(file, data["defaults"], {"other_languages": str}, "defaults")
+        if data["defaults"]["other_languages"] not in documents:
+            self.fail(file, "other_languages", f"defaults.other_languages: want one of {', '.join(documents)}")
+        for family in ("sections", "rows"):
+            for key, names in data[family].items():
+                self.need(file, data[family], {key: dict}, family)
+                self.need(file, names, dict.fromkeys(documents, str), f"{family}.{key}")
+        for concept, anchor in data["anchors"].items():
+            where = f"anchors.{concept}"
+            self.need(file, data["anchors"], {concept: dict}, "anchors")
+            self.known(file, concept, anchor, {"section", "row", "item"})
+            self.need(file, anchor, {"section": str}, where)
+            for key, family in (("section", "sections"), ("row", "rows")):
+                if key in anchor and (not isinstance(anchor[key], str) or anchor[key] not in data[family]):
+                    self.fail(file, concept, f"{where}.{key}: no {anchor[key]!r} in [{family}]")
+            if "item" in anchor:
+                self.need(file, anchor, {"item": dict}, where)
+                self.need(file, anchor["item"], dict.fromkeys(documents, str), f"{where}.item")
+        for concept in concepts:
+            try:
+                _anchored(concept, data["anchors"])
+            except KeyError:
+                self.fail(file, "anchors", f"anchors: none for the concept {concept!r}")
+        return data
+
+    def weights(self) -> Weights:
+        file = "weights.toml"
+        data = self.read(file)
+        self.need(file, data, {"version": str, "kinds": dict, "zones": dict, "decision": dict})
+        kinds = (*KINDS, "action", "trait", "model")
+        for family, keys in (("kinds", kinds), ("zones", ZONES), ("decision", DECISION)):
+            self.need(file, data[family], dict.fromkeys(keys, float), family)
+            self.need(file, data[family], dict.fromkeys(data[family], float), family)
+        return Weights(data["version"], data["kinds"], data["zones"], data["decision"])
+
+    def need(self, file: str, data: dict[str, Any], keys: Mapping[str, type], where: str = "") -> None:
+        """Refuse ``data`` where one of ``keys`` is missing or of another type (float: a number, not negative)."""
+        wanted = {str: "a string", dict: "a table", list: "a list of strings", float: "a number from 0 on"}
+        for key, kind in keys.items():
+            path = f"{where}.{key}" if where else key
+            if key not in data:
+                self.fail(file, where.rpartition(".")[2] or where, f"{path}: missing; want {wanted[kind]}")
+            value = data[key]
+            good = isinstance(value, kind)
+            if kind is float:
+                good = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e9
+            elif kind is list and good:
+                good = all(isinstance(v, str) and v for v in value)
+            if not good:
+                self.fail(file, key, f"{path}: want {wanted[kind]}")
+
+    def each(self, file: str, data: dict[str, Any], key: str) -> Iterator[dict[str, Any]]:
+        """The entries under ``key``, each with ``self.here`` at its line."""
+        entries: list[dict[str, Any]] = data.get(key, [])
+        heads = [n for n, line in enumerate(self.lines[file], 1) if re.match(rf"\s*\[\[\s*{key}\s*\]\]", line)]
+        for number, entry in enumerate(entries):
+            if len(heads) == len(entries):  # else they are written in another way, or quoted
+                self.here = Place(file, self.below(file, heads[number]))
+            else:
+                self.here = self.place(file, f'"{entry.get("id")}"')
+            yield entry
+
+    def below(self, file: str, head: int) -> int:
+        """The line of the id below a table's head, or the head's own."""
+        for number, line in enumerate(self.lines[file][head:], head + 1):
+            if re.match(r"\s*id\s*=", line):
+                return number
+            if re.match(r"\s*\[\[?\s*\w+\s*\]", line):
+                break
+        return head
+
     def read(self, file: str) -> dict[str, Any]:
         path = self.home / file
         try:
@@ -560,11 +676,19 @@ class _Loader:
         return data
 
     def place(self, file: str, needle: str) -> Place:
-        line = next((n for n, text in enumerate(self.lines[file], 1) if needle in text), 1)
-        return Place(file, line)
+        """The line of a key or a table's head, or else the first line that holds ``needle``."""
+        written = re.escape(needle)
+        key = re.compile(rf"""\s*(?:\[+[\w.]*?)?["']?{written}["']?\s*[]=]""")
+        lines = list(enumerate(self.lines[file], 1))
+        found = next((n for n, text in lines if key.match(text)), 0)
+        return Place(file, found or next((n for n, text in lines if needle in text), 1))
 
-    def fail(self, file: str, needle: str, message: str) -> None:
+    def fail(self, file: str, needle: str, message: str) -> NoReturn:
         raise RulebookError(f"{self.home / file}:{self.place(file, needle).line}: {message}")
+
+    def refuse(self, message: str) -> NoReturn:
+        """Refuse the entry at ``self.here``."""
+        raise RulebookError(f"{self.home / self.here.file}:{self.here.line}: {message}")
 
     def known(self, file: str, needle: str, data: dict[str, Any], keys: set[str]) -> None:
         for key in data:
@@ -572,116 +696,110 @@ class _Loader:
                 where = f"{needle}: " if needle else ""
                 self.fail(file, needle or key, f"{where}no key {key!r} here; there are: {', '.join(sorted(keys))}")
 
-    def entry(
-        self, file: str, language: Language, data: dict[str, Any], keys: set[str], lists: Iterable[str]
-    ) -> Place:
+    def entry(self, language: Language, data: dict[str, Any], keys: set[str], lists: Iterable[str]) -> Place:
         name = data.get("id")
         if not isinstance(name, str):
-            self.fail(file, "[[", "an entry without id")
-        assert isinstance(name, str)
-        self.known(file, name, data, {"id", *keys})
-        place = self.place(file, f'"{name}"')
+            self.refuse("an entry without id")
+        for key in data:
+            if key != "id" and key not in keys:
+                self.refuse(f"{name}: no key {key!r} here; there are: {', '.join(sorted({'id', *keys}))}")
         if not _ID.fullmatch(name) or not name.startswith(language.code + "."):
-            self.fail(file, name, f"id {name!r}: want {language.code}. and then a-z, 0-9, ., _, -")
+            self.refuse(f"id {name!r}: want {language.code}. and then a-z, 0-9, ., _, -")
         if name in self.ids:
-            self.fail(file, name, f"id {name!r} is taken by {self.ids[name]}")
-        self.ids[name] = place
+            self.refuse(f"id {name!r} is taken by {self.ids[name]}")
+        self.ids[name] = self.here
         for key in lists:
             value = data.get(key, [])
             if not isinstance(value, list) or not all(isinstance(v, str) and v for v in value):
-                self.fail(file, name, f"{name}: {key}: want a list of strings")
-        return place
+                self.refuse(f"{name}: {key}: want a list of strings")
+        return self.here
 
-    def terms(self, file: str, language: Language, data: dict[str, Any], key: str) -> tuple[str, ...]:
+    def terms(self, language: Language, data: dict[str, Any], key: str) -> tuple[str, ...]:
         terms = data.get(key, [])
         if not terms:
-            self.fail(file, data["id"], f"{data['id']}: {key}: empty")
+            self.refuse(f"{data['id']}: {key}: empty")
         for term in terms:
             if term.startswith("@"):
                 if key != "verbs" or term[1:] not in language.verbs:
-                    self.fail(file, data["id"], f"{data['id']}: {key}: no verb set {term!r}")
+                    self.refuse(f"{data['id']}: {key}: no verb set {term!r}")
                 continue
             try:
                 language.pattern(term)
             except ValueError as error:
-                self.fail(file, data["id"], f"{data['id']}: {key}: {term!r}: {error}")
+                self.refuse(f"{data['id']}: {key}: {term!r}: {error}")
         return tuple(terms)
 
-    def concept(self, file: str, data: dict[str, Any], names: set[str]) -> str:
+    def concept(self, data: dict[str, Any], names: set[str]) -> str:
         concept = data.get("concept")
-        if concept not in names:
-            self.fail(file, data["id"], f"{data['id']}: concept: no concept {concept!r} in concepts.toml")
-        return str(concept)
+        if not isinstance(concept, str) or concept not in names:
+            self.refuse(f"{data['id']}: concept: no concept {concept!r} in concepts.toml")
+        return concept
 
-    def rule(self, file: str, language: Language, data: dict[str, Any], names: set[str]) -> Rule:
-        place = self.entry(
-            file, language, data, {"concept", "kind", "terms", "yes", "no"}, ("terms", "yes", "no")
-        )
-        concept = self.concept(file, data, names)
+    def rule(self, language: Language, data: dict[str, Any], names: set[str]) -> Rule:
+        place = self.entry(language, data, {"concept", "kind", "terms", "yes", "no"}, ("terms", "yes", "no"))
+        concept = self.concept(data, names)
         family = concept.partition(".")[0]
         kind = data.get("kind")
         if family in {"trait", "model", "delivery"}:
             kind = kind or family
         if kind not in (*KINDS, "trait", "model", "delivery"):
-            self.fail(file, data["id"], f"{data['id']}: kind: {kind!r} is none of {', '.join(KINDS)}")
+            self.refuse(f"{data['id']}: kind: {kind!r} is none of {', '.join(KINDS)}")
         return Rule(
             data["id"],
             language.code,
             concept,
             str(kind),
-            self.terms(file, language, data, "terms"),
+            self.terms(language, data, "terms"),
             tuple(data.get("yes", ())),
             tuple(data.get("no", ())),
             place,
         )
 
-    def action(self, file: str, language: Language, data: dict[str, Any], names: set[str]) -> Action:
+    def action(self, language: Language, data: dict[str, Any], names: set[str]) -> Action:
         keys = {"concept", "verbs", "objects", "gap", "yes", "no"}
-        place = self.entry(file, language, data, keys, ("verbs", "objects", "yes", "no"))
+        place = self.entry(language, data, keys, ("verbs", "objects", "yes", "no"))
         gap = data.get("gap", language.action_gap)
         if not isinstance(gap, int) or not 0 <= gap <= 20:
-            self.fail(file, data["id"], f"{data['id']}: gap: want a whole number from 0 to 20")
+            self.refuse(f"{data['id']}: gap: want a whole number from 0 to 20")
         return Action(
             data["id"],
             language.code,
-            self.concept(file, data, names),
-            self.terms(file, language, data, "verbs"),
-            self.terms(file, language, data, "objects"),
+            self.concept(data, names),
+            self.terms(language, data, "verbs"),
+            self.terms(language, data, "objects"),
             gap,
             tuple(data.get("yes", ())),
             tuple(data.get("no", ())),
             place,
         )
 
-    def mask(self, file: str, language: Language, data: dict[str, Any]) -> Mask:
-        place = self.entry(file, language, data, {"terms", "note", "yes"}, ("terms", "yes"))
+    def mask(self, language: Language, data: dict[str, Any]) -> Mask:
+        place = self.entry(language, data, {"terms", "note", "yes"}, ("terms", "yes"))
         return Mask(
             data["id"],
             language.code,
-            self.terms(file, language, data, "terms"),
+            self.terms(language, data, "terms"),
             str(data.get("note", "")),
             tuple(data.get("yes", ())),
             place,
         )
 
-    def cue(self, file: str, language: Language, data: dict[str, Any]) -> Cue:
-        place = self.entry(
-            file, language, data, {"effect", "zone", "scope", "terms", "yes"}, ("terms", "yes")
-        )
+    def cue(self, language: Language, data: dict[str, Any]) -> Cue:
+        place = self.entry(language, data, {"effect", "zone", "scope", "terms", "yes"}, ("terms", "yes"))
         effect, zone, scope = (str(data.get(k, "")) for k in ("effect", "zone", "scope"))
         if effect not in EFFECTS:
-            self.fail(file, data["id"], f"{data['id']}: effect: {effect!r} is none of {', '.join(EFFECTS)}")
+            self.refuse(f"{data['id']}: effect: {effect!r} is none of {', '.join(EFFECTS)}")
         if effect == "zone" and zone not in ZONES:
-            self.fail(file, data["id"], f"{data['id']}: zone: {zone!r} is none of {', '.join(ZONES)}")
+            self.refuse(f"{data['id']}: zone: {zone!r} is none of {', '.join(ZONES)}")
         if effect in SCOPES and scope not in SCOPES[effect]:
-            self.fail(file, data["id"], f"{data['id']}: scope: want one of {', '.join(SCOPES[effect])}")
+            self.refuse(f"{data['id']}: scope: want one of {', '.join(SCOPES[effect])}")
         return Cue(
             data["id"],
             language.code,
             effect,
             zone,
             scope,
-            self.terms(file, language, data, "terms"),
+            self.terms(language, data, "terms"),
             tuple(data.get("yes", ())),
             place,
         )
@@ -689,8 +807,22 @@ class _Loader:
     def language(self, folder: str) -> Language:
         file = f"{folder}/language.toml"
         data = self.read(file)
-        keys = {"code", "name", "head", "action_gap", "macros", "inflect", "verbs", "head_stops", "head_skips", "head_breaks", "marks", "foreign_words"}
+        keys = {"code", "name", "head", "action_gap", "macros", "inflect", "verbs", "foreign_words", *_WORD_SETS}
         self.known(file, "", data, keys)
+        kinds = {"code": str, "name": str, "head": str, "action_gap": float, "inflect": dict}
+        self.need(file, data, kinds)
+        for key, kind in (("macros", dict), ("verbs", dict), *((key, list) for key in _WORD_SETS)):
+            self.need(file, data, {key: kind} if key in data else {})
+        self.need(file, data.get("macros", {}), dict.fromkeys(data.get("macros", {}), str), "macros")
+        self.need(file, data.get("verbs", {}), dict.fromkeys(data.get("verbs", {}), list), "verbs")
+        self.need(file, data["inflect"], {"noun": dict, "verb": dict}, "inflect")
+        for part, forms in data["inflect"].items():
+            self.known(file, "inflect", data["inflect"], {"noun", "verb"})
+            for ending in forms:
+                if not isinstance(forms[ending], list) or not all(isinstance(f, str) for f in forms[ending]):
+                    self.fail(file, ending or part, f"inflect.{part}.{ending}: want a list of strings")
+        if not isinstance(data["action_gap"], int) or data["action_gap"] > 20:
+            self.fail(file, "action_gap", "action_gap: want a whole number from 0 to 20")
         if data.get("code") != folder:
             self.fail(file, "code", f"code: want {folder!r}, the folder's name")
         if data.get("head") not in {"first", "last"}:
@@ -701,7 +833,7 @@ class _Loader:
         }
         for table in inflect.values():
             table.setdefault("", ("",))
-        return Language(
+        read = Language(
             data["code"],
             data["name"],
             data["head"],
@@ -709,9 +841,13 @@ class _Loader:
             data.get("macros", {}),
             inflect,
             {name: tuple(terms) for name, terms in data.get("verbs", {}).items()},
-            frozenset(words(w) for w in data.get("head_stops", [])),
-            frozenset(words(w) for w in data.get("head_skips", [])),
-            frozenset(words(w) for w in data.get("head_breaks", [])),
-            frozenset(words(w) for w in data.get("marks", [])),
-            bool(data.get("foreign_words", False)),
+            **{key: frozenset(words(w) for w in data.get(key, [])) for key in _WORD_SETS},
+            foreign_words=bool(data.get("foreign_words", False)),
         )
+        for name, terms in read.verbs.items():
+            for term in terms:
+                try:
+                    read.pattern(term)
+                except ValueError as error:
+                    self.fail(file, name, f"verbs.{name}: {term!r}: {error}")
+        return read

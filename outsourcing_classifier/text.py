@@ -1,6 +1,6 @@
 """Folding: the one place that knows about accents, case, quotes, hyphens and white space.
 
-``fold`` gives bytes over a small alphabet, one byte a code point wherever that is possible, so that
+``Folder.fold`` gives bytes over a small alphabet, one byte a code point wherever that is possible, so that
 most texts need no offset map:
 
 ====== ==================================================================
@@ -26,7 +26,7 @@ import codecs
 import re
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
 _DROP, _EXPAND = 0x81, 0x8D  # placeholders; as text both are unassigned C1 controls
@@ -54,6 +54,8 @@ def _class_of(char: str) -> int:
         return 0x2D
     if category[0] in "LN":
         base = [c for c in unicodedata.normalize("NFKD", char) if unicodedata.category(c) != "Mn"]
+        if not base:
+            return _DROP  # a mark by another name: the half-width ones of Japanese
         if len(base) > 1 and all(c.isascii() and c.isalnum() for c in base):
             return _EXPAND
         low = {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "ß": "s", "æ": "a", "œ": "o", "ı": "i", "ŀ": "l"}
@@ -89,14 +91,8 @@ def _beyond_latin1(error: UnicodeError) -> tuple[bytes, int]:
 
 codecs.register_error("outsourcing_classifier.fold", _beyond_latin1)
 
-# "administratiu/va", "técnico/a", "asesor(a)": the second gender is dropped
-_GENDER = (
-    rb"(?:a|o|as|os|es|na|nes|ra|res|va|ves|iva|ives|tiva|ivas|ora|ores|oras|dora|dores|doras|tora|tores|tora"
-    rb"|ada|ades|ica|iques|era|eres|eras|ria|aria|ries|triu|triz|trice|ta|tes|da|sa|ses|ga|gues|ja|ca|cas|ques|la|nta)"
-)
-_EDIT = re.compile(
-    rb"[ \n]{2,}|\n|\x81+|\x8d|/" + _GENDER + rb"(?![a-z0-9~])|\(" + _GENDER + rb","
-    rb"|&(?:nbsp|quot|lt|gt|,?[0-9x]{2,7})\.| ?&(?:amp\.)? ?|</?[a-z][^<>]{0,80}>"
+_EDIT = (
+    rb"[ \n]{2,}|\n|\x81+|\x8d|&(?:nbsp|quot|lt|gt|,?[0-9x]{2,7})\.| ?&(?:amp\.)? ?|</?[a-z][^<>]{0,80}>"
 )
 _NEEDS_EDIT = (b"  ", b"\n", b"\x81", b"\x8d", b"/", b"(", b"&", b"<")
 
@@ -127,24 +123,60 @@ _SHAPE = bytes(
 )
 
 
-def fold(text: str, known: Container[bytes] = ()) -> Folded:
-    """Fold ``text``. Linear time, no regular expression that backtracks.
+class Folder:
+    """Folds texts by what a rulebook knows.
 
     Words glued by a scraper ("experienceMust") are parted, unless the whole is in ``known``
-    ("powerpoint").
+    ("powerpoint"). ``endings`` are those of a second gender behind a slash or in parentheses, which
+    are dropped: "administratiu/va", "técnico/a", "asesor(a)".
     """
-    raw = text.encode("latin-1", "outsourcing_classifier.fold")
-    data = raw.translate(_TABLE)
-    if b"l.l" in data:  # Catalan "col.laboració"
-        data = data.replace(b"l.l", b"l-l")
-    shape = raw.translate(_SHAPE)
-    glued = _glued(data, shape, known) if b"llUll" in shape else []
-    if glued:
-        return _edited(text, data, glued)
-    for sign in _NEEDS_EDIT:
-        if sign in data:
-            return _edited(text, data, glued)
-    return Folded(data)
+
+    def __init__(self, known: Container[bytes] = (), endings: Iterable[bytes] = ()) -> None:
+        self._known = known
+        gender = b"|".join(sorted(re.escape(ending) for ending in endings))
+        second = rb"|/(?:%b)(?![a-z0-9~])|\((?:%b)," % (gender, gender) if gender else b""
+        self._edit = re.compile(_EDIT + second)
+
+    def fold(self, text: str) -> Folded:
+        """Fold ``text``. Linear time, no regular expression that backtracks far."""
+        raw = text.encode("latin-1", "outsourcing_classifier.fold")
+        data = raw.translate(_TABLE)
+        if b"l.l" in data:  # Catalan "col.laboració"
+            data = data.replace(b"l.l", b"l-l")
+        shape = raw.translate(_SHAPE)
+        glued = _glued(data, shape, self._known) if b"llUll" in shape else []
+        if glued:
+            return self._edited(text, data, glued)
+        for sign in _NEEDS_EDIT:
+            if sign in data:
+                return self._edited(text, data, glued)
+        return Folded(data)
+
+    def _edited(self, text: str, data: bytes, glued: list[int]) -> Folded:
+        """Collapse white space, drop combining marks, spell out ligatures, part glued words."""
+        pieces: list[bytes] = []
+        at: list[int] = []
+        shift: list[int] = []
+        last = length = 0
+        edits = [(m.start(), m.end(), m.group()) for m in self._edit.finditer(data)]
+        if glued:
+            edits = sorted([*edits, *((seam, seam, b"") for seam in glued)])
+        for start, end, found in edits:
+            if start < last:
+                continue  # a seam within a tag
+            new = _replacement(text, start, end, found)
+            pieces += (data[last:start], new)
+            length += start - last + len(new)
+            last = end
+            at.append(length)
+            shift.append(end - length)
+        if not pieces:
+            return Folded(data)
+        pieces.append(data[last:])
+        return Folded(b"".join(pieces), tuple(at), tuple(shift))
+
+
+_PLAIN = Folder()
 
 
 _TOKEN = re.compile(rb"[a-z0-9~]+")
@@ -163,28 +195,6 @@ def _glued(data: bytes, shape: bytes, known: Container[bytes]) -> list[int]:
             out.append(seam)
         at = shape.find(b"llUll", seam)
     return out
-
-
-def _edited(text: str, data: bytes, glued: list[int]) -> Folded:
-    """Collapse white space, drop combining marks, spell out ligatures, part glued words."""
-    pieces: list[bytes] = []
-    at: list[int] = []
-    shift: list[int] = []
-    last = length = 0
-    edits = [(m.start(), m.end(), m.group()) for m in _EDIT.finditer(data)]
-    if glued:
-        edits = sorted([*edits, *((seam, seam, b"") for seam in glued)])
-    for start, end, found in edits:
-        new = _replacement(text, start, end, found)
-        pieces += (data[last:start], new)
-        length += start - last + len(new)
-        last = end
-        at.append(length)
-        shift.append(end - length)
-    if not pieces:
-        return Folded(data)
-    pieces.append(data[last:])
-    return Folded(b"".join(pieces), tuple(at), tuple(shift))
 
 
 def _replacement(text: str, start: int, end: int, found: bytes) -> bytes:
@@ -212,4 +222,4 @@ def _gap(text: str, start: int, end: int) -> bytes:
 
 def words(text: str) -> bytes:
     """A term as the matcher looks for it: folded words with one space between."""
-    return b" ".join(_TOKEN.findall(fold(text.lower()).data))
+    return b" ".join(_TOKEN.findall(_PLAIN.fold(text.lower()).data))

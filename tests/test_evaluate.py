@@ -228,7 +228,7 @@ def test_calibration_by_hand(oracle: Oracle) -> None:
 def test_a_perfectly_calibrated_model_stays_in_its_band(oracle: Oracle) -> None:
     rng = random.Random(2)
     inside = 0
-    for _ in range(20):
+    for _ in range(8):
         rows = []
         for _ in range(200):
             share = round(rng.uniform(0.5, 0.999), 3)
@@ -239,7 +239,7 @@ def test_a_perfectly_calibrated_model_stays_in_its_band(oracle: Oracle) -> None:
         assert c.band.high is not None
         assert c.band.value == pytest.approx(0.057, abs=0.02)
         inside += c.band.low <= c.ece <= c.band.high
-    assert inside >= 16
+    assert inside >= 6
 
 
 def test_infinite_loss_is_bounded(oracle: Oracle) -> None:
@@ -279,12 +279,10 @@ def test_a_models_features_count_as_one_rule(oracle: Oracle) -> None:
     class Modelled(Oracle):
         def classify(self, text: str) -> Classification:
             c = super().classify(text)
-            feature = partial(
-                Evidence, side="BPO", basis="model", kind="feature", rule="model", citation=None
-            )
-            place = {"language": "", "zone": ""}
-            placed = feature(text[:3], 0, 3, concept="feature.BPO", weight=1.5, **place)
-            rest = feature("", 0, 0, concept="feature.all others", weight=-0.5, **place)
+            feature = partial(Evidence, side="BPO", basis="model", kind="feature", rule="model")
+            known = partial(feature, language="", zone="", citation=None)
+            placed = known(text[:3], 0, 3, concept="feature.BPO", weight=1.5)
+            rest = known("", 0, 0, concept="feature.all others", weight=-0.5)
             return replace(c, evidence=(placed, rest), decided_by=DecidedBy.MODEL)
 
     modelled = Modelled(rulebook=oracle.rulebook, fallback=None)
