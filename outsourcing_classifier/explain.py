@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import zip_longest
+from textwrap import wrap
 from typing import Any
 
 from outsourcing_classifier.results import Classification, Discard, Evidence, Label, Why
 from outsourcing_classifier.rulebook import Rulebook
+from outsourcing_classifier.text import words
 
+WIDTH = 100  # of plain text, in columns
 _NAMES = {"OUT": "neither"}
 _WHY = {
     Why.COVERED: "part of a longer occurrence",
@@ -26,7 +31,7 @@ _REASONS = {
     "full_form": "the text names the business model itself",
     "both_kinds": "two substantial parts, one of each kind",
     "traits": "no activity is named; rows of the comparison decide",
-    "model": "the rules abstain; the trained model decides",
+    "model": "too little for the rules, and the trained model is sure enough",
     "conflict": "evidence for both sides, too little to call it two parts",
     "low_margin": "too little evidence",
     "no_evidence": "nothing in the text names an activity of either list",
@@ -68,32 +73,20 @@ class Explanation:
 
     def __str__(self) -> str:
         c = self.classification
-        lines = [self.headline(), ""]
+        lines = [*_wrapped(self.headline(), "", "  "), ""]
         if c.evidence:
-            lines.append("Evidence (the weights of a side add up to its score)")
-            for e in c.evidence:
-                lines += [f"  {_side(e.side):8}{e.weight:+.2f}  “{_one_line(e.text)}”  [{e.start}:{e.end}]  {_how(e)}"]
-                if e.citation is not None:
-                    lines.append(f"                  {e.citation}")
-            lines.append("")
+            lines += [_evidence_title(c), *(line for e in c.evidence for line in _evidence_lines(e)), ""]
         scores = "   ".join(f"{_side(side)} {score:.2f}" for side, score in c.scores.items())
         lines += [f"Scores   {scores}", ""]
         if c.discarded:
             lines.append("Found and not counted")
-            lines += [f"  “{_one_line(d.text)}”  [{d.start}:{d.end}]  {d.concept}: {_why(d)}" for d in c.discarded]
+            for d in c.discarded:
+                said = f"“{_one_line(d.text)}”  [{d.start}:{d.end}]  {d.concept}: {_why(d, c)}"
+                lines += _wrapped(said, "  ", "      ")
             lines.append("")
         lines.append("The article's comparison, filled in for this text")
-        rows = [r for r in self.comparison if r.basis != "services"]
-        head = ("Basis", "BPO", "KPO")
-        cells = [head, *((r.title, r.bpo, r.kpo) for r in rows)]
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        said = ["This text", *map(_said, rows)]
-        for cell, word in zip(cells, said, strict=True):
-            lines.append("  " + "  ".join(c.ljust(w) for c, w in zip(cell, widths, strict=True)) + "  " + word)
-        for r in self.comparison:
-            if r.basis == "services":
-                lines += [f"  {r.title}: {_said(r)}", f"    BPO: {r.bpo}", f"    KPO: {r.kpo}"]
-        lines.append("")
+        cells = [("Basis", "BPO", "KPO", "This text"), *((r.title, r.bpo, r.kpo, _said(r)) for r in self.comparison)]
+        lines += [*_grid(cells, (20, 25, 25, 22)), ""]
         if c.delivery.spans:
             words = ", ".join(f"“{self.text[s:e]}”" for s, e in c.delivery.spans)
             lines.append(f"Delivery: {c.delivery.mode or 'several modes'} (stated: {words})")
@@ -116,13 +109,12 @@ class Explanation:
         c = self.classification
         rows = "".join(
             f"<tr><td><span class='oc-{e.side}'>{_side(e.side)}</span></td><td class='oc-n'>{e.weight:+.2f}</td>"
-            f"<td>“{escape(_one_line(e.text))}” <small>{e.start}–{e.end}</small></td><td>{escape(_how(e))}</td>"
-            f"<td>{escape(str(e.citation or ''))}</td></tr>"
+            f"<td>{_words_cell(e)}</td><td>{_how_cell(e)}</td></tr>"
             for e in c.evidence
         )
         dropped = "".join(
             f"<tr><td>“{escape(_one_line(d.text))}” <small>{d.start}–{d.end}</small></td>"
-            f"<td>{escape(d.concept)}</td><td>{escape(_why(d))}</td></tr>"
+            f"<td>{escape(d.concept)}</td><td>{escape(_why(d, c))}</td></tr>"
             for d in c.discarded
         )
         table = "".join(
@@ -133,14 +125,15 @@ class Explanation:
         )
         scores = " · ".join(f"{_side(s)} {v:.2f}" for s, v in c.scores.items())
         evidence = (
-            f"<table><thead><tr><th>Side</th><th>Weight</th><th>Words</th><th>How</th><th>Where the specification "
-            f"says so</th></tr></thead><tbody>{rows}</tbody></table>"
+            f"<div class='oc-wide'><table><caption>{escape(_evidence_title(c))}</caption><thead><tr><th>Side</th>"
+            f"<th>Weight</th><th>Words</th><th>How, and where the specification says so</th></tr></thead>"
+            f"<tbody>{rows}</tbody></table></div>"
             if rows
             else "<p>No evidence counted.</p>"
         )
         lost = (
-            f"<details><summary>Found and not counted ({len(c.discarded)})</summary><table><thead><tr><th>Words</th>"
-            f"<th>Concept</th><th>Why</th></tr></thead><tbody>{dropped}</tbody></table></details>"
+            f"<details><summary>Found and not counted ({len(c.discarded)})</summary><div class='oc-wide'><table><thead><tr><th>Words</th>"
+            f"<th>Concept</th><th>Why</th></tr></thead><tbody>{dropped}</tbody></table></div></details>"
             if dropped
             else ""
         )
@@ -150,8 +143,8 @@ class Explanation:
             f"<p class='oc-head'><b class='oc-{c.label}'>{c.label}</b> {escape(self.headline().partition(' · ')[2])}</p>"
             f"<p class='oc-text'>{highlighted(self.text, c.evidence)}</p>"
             f"{evidence}<p>Scores: {escape(scores)}</p>{lost}{delivery}"
-            f"<details open><summary>The article's comparison, filled in for this text</summary><table><thead><tr>"
-            f"<th>Basis</th><th>BPO</th><th>KPO</th><th>This text</th></tr></thead><tbody>{table}</tbody></table></details>"
+            f"<details open><summary>The article's comparison, filled in for this text</summary><div class='oc-wide'><table><thead><tr>"
+            f"<th>Basis</th><th>BPO</th><th>KPO</th><th>This text</th></tr></thead><tbody>{table}</tbody></table></div></details>"
             f"<p><small>Rulebook {escape(c.rulebook.name)} {escape(c.rulebook.version)}, sha256 "
             f"{c.rulebook.sha256[:12]}</small></p></div>"
         )
@@ -181,7 +174,7 @@ def explanation(text: str, classification: Classification, rulebook: Rulebook) -
     }
     row = rulebook.citation("hr", language).row
     side = max(sorted(services), key=lambda s: classification.scores[s]) if services else None
-    said = tuple(dict.fromkeys(w for words in services.values() for w in words))[:6]
+    said = tuple(dict.fromkeys(services[side]))[:6] if side else ()
     rows.append(Row("services", row, lists["BPO"], lists["KPO"], side, said))
     names = rulebook.service_names.get(classification.service or "", {})
     return Explanation(text, classification, tuple(rows), names.get(language, names.get("en", "")))
@@ -193,7 +186,7 @@ def highlighted(text: str, evidence: tuple[Evidence, ...], most: int = 6000) -> 
     ordered = sorted(evidence, key=lambda e: (e.start, -e.end))
     out: list[str] = []
     for start, end in zip(cuts, cuts[1:], strict=False):
-        covering = [e for e in ordered if e.start <= start and end <= e.end]
+        covering = [e for e in ordered if e.start <= start and end <= e.end and e.weight > 0]
         piece = escape(text[start:end])
         if covering:
             e = max(covering, key=lambda x: (x.weight, -x.start))
@@ -210,15 +203,90 @@ def _side(side: str) -> str:
     return _NAMES.get(side, side.lower() if side == "NEITHER" else side)
 
 
-def _how(e: Evidence) -> str:
+def _evidence_title(c: Classification) -> str:
+    if any(e.kind == "feature" for e in c.evidence):
+        return "What the trained model went by (the weights add up to the score; it cites nothing)"
+    return "Evidence (the weights of a side add up to its score)"
+
+
+def _evidence_lines(e: Evidence) -> list[str]:
+    start = f"  {_side(e.side):8}{e.weight:+.2f}  "
+    indent = " " * len(start)
+    if e.kind == "feature" and e.start == e.end:
+        return _wrapped(_feature(e), start, indent)
     if e.kind == "feature":
-        return f"{e.concept}, a feature of the trained model, no citation"
+        return _wrapped(f"“{_one_line(e.text)}”  [{e.start}:{e.end}]  {_feature(e)}", start, indent)
+    out = _wrapped(f"“{_one_line(e.text)}”  [{e.start}:{e.end}]  {_how(e)}", start, indent)
+    return out + (_wrapped(str(e.citation), indent, indent) if e.citation is not None else [])
+
+
+def _words_cell(e: Evidence) -> str:
+    if e.kind == "feature" and e.start == e.end:
+        return "–"
+    return f"“{escape(_one_line(e.text))}” <small>{e.start}–{e.end}</small>"
+
+
+def _how_cell(e: Evidence) -> str:
+    if e.kind == "feature":
+        return escape(_feature(e))
+    return escape(_how(e)) + (f"<br><small>{escape(str(e.citation))}</small>" if e.citation is not None else "")
+
+
+def _how(e: Evidence) -> str:
     return f"{e.concept}, {e.kind}, in {e.zone}, rule {e.rule}"
 
 
-def _why(d: Discard) -> str:
-    because = f" (“{d.because}”)" if d.why is Why.NEGATED else f" ({d.because})" if d.because else ""
-    return _WHY[d.why] + because
+def _feature(e: Evidence) -> str:
+    """What a feature of the trained model is, in words."""
+    name = e.concept.removeprefix("feature.")
+    if e.start == e.end:
+        if name == "all others":
+            return "all its other features together, and its constant"
+        if name in {"BPO", "KPO", "NEITHER"}:
+            return f"the rules' own score for {_side(name)}"
+        return f"the rules' own weight of the service line {name}"
+    if name == words(e.text).decode():
+        return "the word" if " " not in name else "the pair of words"
+    left, right = "" if name.startswith("<") else "…", "" if name.endswith(">") else "…"
+    return f"the letters {left}{name.strip('<>')}{right}"
+
+
+def _why(d: Discard, c: Classification) -> str:
+    if d.why is Why.COVERED:
+        winners = [x for x in (*c.evidence, *c.discarded) if x.rule == d.because and x.start < d.end and d.start < x.end]
+        same = next((x for x in winners if (x.start, x.end) == (d.start, d.end)), None)
+        if same is not None:
+            return f"the same words count as {same.concept} ({d.because})"
+        if winners and not any(x.start <= d.start and d.end <= x.end for x in winners):
+            return f"overlaps a longer occurrence ({d.because})"
+    if d.why is Why.NEGATED:
+        return f"{_WHY[d.why]} (“{d.because}”)"
+    if d.why in {Why.SATURATED, Why.UNDECIDED} or not d.because:
+        return _WHY[d.why]
+    return f"{_WHY[d.why]} ({d.because})"
+
+
+def _wrapped(text: str, first: str, following: str) -> list[str]:
+    """Lines of at most WIDTH columns; a longer word stays whole."""
+    return wrap(
+        text,
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=following,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _grid(rows: Sequence[Sequence[str]], widths: Sequence[int]) -> list[str]:
+    """Rows of cells under each other, each cell wrapped within its column."""
+    out = []
+    for row in rows:
+        cells = [wrap(cell, width) or [""] for cell, width in zip(row, widths, strict=True)]
+        for parts in zip_longest(*cells, fillvalue=""):
+            line = "  ".join(part.ljust(width) for part, width in zip(parts, widths, strict=True))
+            out.append("  " + line.rstrip())
+    return out
 
 
 def _one_line(text: str) -> str:
@@ -226,12 +294,20 @@ def _one_line(text: str) -> str:
 
 
 _CSS = """
-.oc{--oc-b:#0b57a4;--oc-k:#8a3b00;--oc-o:#555;--oc-line:#ccc;font:14px/1.45 system-ui,sans-serif;max-width:72em}
+.oc{--oc-b:#0b57a4;--oc-k:#8a3b00;--oc-o:#555;--oc-line:#ccc;--oc-soft:#8881;font:14px/1.45 system-ui,sans-serif;
+max-width:72em}
 @media (prefers-color-scheme:dark){.oc{--oc-b:#8ec5ff;--oc-k:#ffb77d;--oc-o:#bbb;--oc-line:#555}}
-.oc table{border-collapse:collapse;margin:.4em 0}.oc th,.oc td{text-align:left;vertical-align:top;padding:.15em .6em;
-border-bottom:1px solid var(--oc-line)}.oc-n{font-variant-numeric:tabular-nums}.oc-text{white-space:pre-wrap;
-overflow-wrap:anywhere}.oc-head b{font-size:1.2em;margin-right:.3em}.oc mark{background:none;color:inherit;
-border-bottom:3px solid}.oc .oc-BPO{color:var(--oc-b)}.oc .oc-KPO{color:var(--oc-k)}.oc .oc-OUT,.oc .oc-UNKNOWN
-{color:var(--oc-o)}.oc mark.oc-BPO{border-color:var(--oc-b)}.oc mark.oc-KPO{border-color:var(--oc-k)}
-.oc mark.oc-OUT{border-color:var(--oc-o)}.oc details{overflow-x:auto}
+.oc table{border-collapse:collapse;margin:.4em 0;font-size:inherit}
+.oc caption,.oc summary{text-align:left;font-weight:600;padding:.2em 0}.oc summary{cursor:pointer}
+.oc table th,.oc table td{text-align:left;vertical-align:top;padding:.2em .9em .2em 0;white-space:normal;
+border-bottom:1px solid var(--oc-line);overflow-wrap:break-word}.oc thead th{font-weight:600}
+.oc tbody th{font-weight:400}.oc small{opacity:.8}.oc-wide{overflow-x:auto}
+.oc table td.oc-n{font-variant-numeric:tabular-nums;text-align:right;white-space:nowrap}
+.oc-text{white-space:pre-wrap;overflow-wrap:anywhere;background:var(--oc-soft);border-left:3px solid var(--oc-line);
+padding:.5em .8em}.oc-head b{font-size:1.2em;margin-right:.3em}
+.oc mark{background:none;color:inherit;border-bottom:3px solid}
+.oc .oc-BPO{color:var(--oc-b)}.oc .oc-KPO{color:var(--oc-k)}.oc .oc-OUT,.oc .oc-UNKNOWN{color:var(--oc-o)}
+.oc span[class]{font-weight:600;white-space:nowrap}.oc .oc-text mark{color:inherit}
+.oc mark.oc-BPO{border-color:var(--oc-b)}.oc mark.oc-KPO{border-color:var(--oc-k);border-bottom-style:double}
+.oc mark.oc-OUT{border-color:var(--oc-o);border-bottom-style:dotted}
 """.replace("\n", "")

@@ -395,9 +395,19 @@ class _Zones:
             else:
                 to = _phrase_end(data, end)
                 self._spans.append((end, to, cue.zone))
+        self._tell_employer()
         self._spans.sort()
         self._span_starts = [s[0] for s in self._spans]
         self._regions = list(self._head_regions())
+
+    def _tell_employer(self) -> None:
+        """What stands between the title and "we are looking for a …", under no heading, tells of the employer."""
+        sought = min((s for s, _, zone in self._spans if zone == "title"), default=0)
+        if sought > self._title_end + _SENTENCE // 2 and bisect_right(self._starts, sought) <= len(
+            [x for x in self._starts if x <= self._title_end]
+        ):
+            start = max(self._data.rfind(b".", 0, sought), self._title_end)
+            self._spans.append((self._title_end, start, "employer"))
 
     def at(self, position: int) -> str:
         index = bisect_right(self._span_starts, position) - 1
@@ -434,7 +444,7 @@ class _Zones:
             heads = [
                 h
                 for h in inside
-                if h.entry.kind in {"head", "title"}
+                if h.entry.kind not in _SILENT
                 and (h.end == last if self._matcher._head_last[h.entry.language] else h.start == first)
             ]
             if heads and len(inside) > len(heads):
