@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from outsourcing_classifier import __version__
-from outsourcing_classifier.rulebook import Rulebook, RulebookError
+from outsourcing_classifier.model import ModelError
+from outsourcing_classifier.rulebook import Action, Rule, Rulebook, RulebookError
 
 if TYPE_CHECKING:
     from outsourcing_classifier.classifier import Classifier
@@ -35,14 +36,33 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("--json", action="store_true", help="print everything as JSON")
         _add_engine(one)
 
-    score = commands.add_parser("score", help="label every row of a CSV file")
-    score.add_argument("source", metavar="IN.csv", help="the file to read; - is standard input")
-    score.add_argument("-o", "--output", required=True, metavar="OUT.csv", help="the file to write; - is standard output")
+    score = commands.add_parser(
+        "score",
+        help="label every row of a file",
+        description="Label every row of a CSV, TSV, JSON Lines or Parquet file, plain or packed by gzip or zstd "
+        "(.gz, .zst). The original columns come out as they came in, ours after them. The output appears when "
+        "it is complete.",
+    )
+    score.add_argument("source", metavar="IN", help="the file to read; - is standard input")
+    score.add_argument("-o", "--output", required=True, metavar="OUT", help="the file to write; - is standard output")
     score.add_argument("--text-column", default="description", metavar="NAME", help="default: description")
-    score.add_argument("--prefix", default=None, metavar="P", help="what output columns begin with")
-    score.add_argument("--delimiter", default=",", metavar="C", help="default: a comma")
+    score.add_argument("--format", metavar="F", help="csv, tsv, jsonl or parquet; default: by the file's name")
+    score.add_argument("--delimiter", default=None, metavar="C", help="default: a comma, for TSV a tab")
     score.add_argument("--encoding", default="utf-8", metavar="E", help="default: utf-8")
+    score.add_argument("--prefix", default=None, metavar="P", help="what output columns begin with")
+    score.add_argument("--columns", default=None, metavar="A,B", help="the output columns wanted; default: all")
+    score.add_argument("--evidence", action="store_true", help="add a column with all evidence as JSON")
+    score.add_argument("--workers", type=int, default=1, metavar="N", help="processes; the output is the same for any N")
     score.add_argument("--overwrite", action="store_true", help="replace the output file")
+    score.add_argument("--resume", action="store_true", help="go on where a run of the same input and options stopped")
+    score.add_argument(
+        "--fail-on-row-error", action="store_true", help="stop at the first row that is ragged or holds no text"
+    )
+    score.add_argument(
+        "--spreadsheet-safe",
+        action="store_true",
+        help="put an apostrophe before original cells that a spreadsheet would run; ours are always safe",
+    )
     score.add_argument("--summary", action="store_true", help="print a table at the end, on stderr")
     score.add_argument("--progress", action="store_true", help="show progress even when stderr is no terminal")
     _add_engine(score)
@@ -74,6 +94,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except RulebookError as error:
         print(error, file=sys.stderr)
         return USAGE
+    except ModelError as error:
+        print(error, file=sys.stderr)
+        return CONFIGURATION
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -129,23 +152,41 @@ def _classifier(arguments: argparse.Namespace) -> Classifier:
 
 
 def _score(arguments: argparse.Namespace) -> int:
-    from outsourcing_classifier.files import FileError, score_csv
-    from outsourcing_classifier.tables import PREFIX
+    from outsourcing_classifier.files import FileError, score_file
+    from outsourcing_classifier.tables import COLUMNS, PREFIX, chosen_columns
 
-    if len(arguments.delimiter) != 1:
+    if arguments.delimiter is not None and len(arguments.delimiter) != 1:
         print("--delimiter: want one character", file=sys.stderr)
+        return USAGE
+    if arguments.workers < 1:
+        print("--workers: want 1 or more", file=sys.stderr)
+        return USAGE
+    columns: Sequence[str] = COLUMNS
+    try:
+        if arguments.columns is not None:
+            columns = [name.strip() for name in arguments.columns.split(",") if name.strip()]
+            chosen_columns(columns, arguments.evidence)
+    except ValueError as error:
+        print(f"--columns: {error}", file=sys.stderr)
         return USAGE
     show = _Progress() if arguments.progress or sys.stderr.isatty() else None
     try:
-        tally = score_csv(
+        tally = score_file(
             arguments.source,
             arguments.output,
             arguments.text_column,
             _classifier(arguments),
+            format=arguments.format,
             delimiter=arguments.delimiter,
             encoding=arguments.encoding,
             prefix=PREFIX if arguments.prefix is None else arguments.prefix,
+            columns=columns,
+            evidence=arguments.evidence,
+            workers=arguments.workers,
             overwrite=arguments.overwrite,
+            resume=arguments.resume,
+            fail_on_row_error=arguments.fail_on_row_error,
+            spreadsheet_safe=arguments.spreadsheet_safe,
             progress=show,
         )
     except FileError as error:
@@ -160,7 +201,7 @@ def _score(arguments: argparse.Namespace) -> int:
 
 
 class _Progress:
-    """Rows, rate and time left, twice a second, on one line of stderr."""
+    """Rows, rate, time left and label mix, twice a second, on one line of stderr."""
 
     def __init__(self) -> None:
         self._next = 0.0
@@ -168,7 +209,7 @@ class _Progress:
 
     def __call__(self, tally: Tally) -> None:
         now = time.monotonic()
-        if now < self._next:
+        if now < self._next or not tally.rows:
             return
         self._next = now + 0.5
         self._shown = True
@@ -183,10 +224,12 @@ class _Progress:
 
 
 def _summary(tally: Tally) -> str:
-    lines = [f"{tally.rows:,} rows in {tally.rows / tally.rate if tally.rows else 0:.1f} s ({tally.rate:,.0f} a second)"]
+    lines = [f"{tally.rows:,} rows in {tally.seconds:.1f} s ({tally.rate:,.0f} a second)"]
+    if tally.rows_before:
+        lines[0] += f", {tally.rows_before:,} of them by the run before"
     for title, counts in (("label", tally.labels), ("service", tally.services), ("status", tally.statuses)):
         lines.append(f"{title}")
-        for name, n in counts.most_common():
+        for name, n in sorted(counts.items(), key=lambda x: (-x[1], x[0])):
             lines.append(f"  {name:22}{n:9,}  {n / tally.rows:6.1%}  {'█' * round(30 * n / tally.rows)}")
     return "\n".join(lines)
 
@@ -194,13 +237,15 @@ def _summary(tally: Tally) -> str:
 def _rules(arguments: argparse.Namespace) -> int:
     book = Rulebook.load(arguments.profile, arguments.rules)
     if arguments.action == "list":
-        for entry in (*book.rules, *book.actions):
-            terms = getattr(entry, "terms", None) or [*entry.verbs, "…", *entry.objects]  # type: ignore[union-attr]
+        entries: list[Rule | Action] = [*book.rules, *book.actions]
+        for entry in entries:
+            terms = entry.terms if isinstance(entry, Rule) else [*entry.verbs, "…", *entry.objects]
             side = book.side(entry.concept) or "-"
             _print(f"{entry.id}\t{entry.concept}\t{side}\t{entry.kind}\t{'; '.join(terms)}")
         return DONE
     if arguments.action == "weights":
-        for title, table in (("kind", book.weights.kinds), ("zone", book.weights.zones), ("decision", book.weights.decision)):
+        w = book.weights
+        for title, table in (("kind", w.kinds), ("zone", w.zones), ("decision", w.decision)):
             for name, value in table.items():
                 _print(f"{title}\t{name}\t{value:g}")
         return DONE

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 from textwrap import wrap
 from typing import Any
 
@@ -66,7 +66,14 @@ class Explanation:
         """The classification's dictionary and the comparison table."""
         out = self.classification.to_dict()
         out["comparison"] = [
-            {"basis": r.basis, "title": r.title, "bpo": r.bpo, "kpo": r.kpo, "side": r.side, "said": list(r.said)}
+            {
+                "basis": r.basis,
+                "title": r.title,
+                "bpo": r.bpo,
+                "kpo": r.kpo,
+                "side": r.side,
+                "said": list(r.said),
+            }
             for r in self.comparison
         ]
         return out
@@ -85,7 +92,10 @@ class Explanation:
                 lines += _wrapped(said, "  ", "      ")
             lines.append("")
         lines.append("The article's comparison, filled in for this text")
-        cells = [("Basis", "BPO", "KPO", "This text"), *((r.title, r.bpo, r.kpo, _said(r)) for r in self.comparison)]
+        cells = [
+            ("Basis", "BPO", "KPO", "This text"),
+            *((r.title, r.bpo, r.kpo, _said(r)) for r in self.comparison),
+        ]
         lines += [*_grid(cells, (20, 25, 25, 22)), ""]
         if c.delivery.spans:
             words = ", ".join(f"“{self.text[s:e]}”" for s, e in c.delivery.spans)
@@ -108,43 +118,56 @@ class Explanation:
     def _repr_html_(self) -> str:
         c = self.classification
         rows = "".join(
-            f"<tr><td><span class='oc-{e.side}'>{_side(e.side)}</span></td><td class='oc-n'>{e.weight:+.2f}</td>"
+            f"<tr><td><span class='oc-{e.side}'>{_side(e.side)}</span></td>"
+            f"<td class='oc-n'>{e.weight:+.2f}</td>"
             f"<td>{_words_cell(e)}</td><td>{_how_cell(e)}</td></tr>"
             for e in c.evidence
         )
         dropped = "".join(
-            f"<tr><td>“{escape(_one_line(d.text))}” <small>{d.start}–{d.end}</small></td>"
+            f"<tr><td>“{escape(_one_line(d.text))}” <small class='oc-at'>{d.start}–{d.end}</small></td>"
             f"<td>{escape(d.concept)}</td><td>{escape(_why(d, c))}</td></tr>"
             for d in c.discarded
         )
         table = "".join(
             f"<tr><th scope='row'>{escape(r.title)}</th><td>{escape(r.bpo)}</td><td>{escape(r.kpo)}</td>"
-            + (f"<td><span class='oc-{r.side}'>{r.side}</span> {escape(', '.join(r.said))}</td>" if r.side else "<td>–</td>")
+            + (
+                f"<td><span class='oc-{r.side}'>{r.side}</span> {escape(', '.join(r.said))}</td>"
+                if r.side
+                else "<td>–</td>"
+            )
             + "</tr>"
             for r in self.comparison
         )
         scores = " · ".join(f"{_side(s)} {v:.2f}" for s, v in c.scores.items())
         evidence = (
-            f"<div class='oc-wide'><table><caption>{escape(_evidence_title(c))}</caption><thead><tr><th>Side</th>"
+            f"<div class='oc-wide'><table><caption>{escape(_evidence_title(c))}</caption>"
+            f"<thead><tr><th>Side</th>"
             f"<th>Weight</th><th>Words</th><th>How, and where the specification says so</th></tr></thead>"
             f"<tbody>{rows}</tbody></table></div>"
             if rows
             else "<p>No evidence counted.</p>"
         )
         lost = (
-            f"<details><summary>Found and not counted ({len(c.discarded)})</summary><div class='oc-wide'><table><thead><tr><th>Words</th>"
+            f"<details><summary>Found and not counted ({len(c.discarded)})</summary>"
+            f"<div class='oc-wide'><table><thead><tr><th>Words</th>"
             f"<th>Concept</th><th>Why</th></tr></thead><tbody>{dropped}</tbody></table></div></details>"
             if dropped
             else ""
         )
-        delivery = f"<p>Delivery, as stated: {escape(c.delivery.mode or 'several modes')}</p>" if c.delivery.spans else ""
+        delivery = (
+            f"<p>Delivery, as stated: {escape(c.delivery.mode or 'several modes')}</p>"
+            if c.delivery.spans
+            else ""
+        )
         return (
             f"<div class='oc'><style>{_CSS}</style>"
-            f"<p class='oc-head'><b class='oc-{c.label}'>{c.label}</b> {escape(self.headline().partition(' · ')[2])}</p>"
+            f"<p class='oc-head'><b class='oc-{c.label}'>{c.label}</b> "
+            f"{escape(self.headline().partition(' · ')[2])}</p>"
             f"<p class='oc-text'>{highlighted(self.text, c.evidence)}</p>"
             f"{evidence}<p>Scores: {escape(scores)}</p>{lost}{delivery}"
-            f"<details open><summary>The article's comparison, filled in for this text</summary><div class='oc-wide'><table><thead><tr>"
-            f"<th>Basis</th><th>BPO</th><th>KPO</th><th>This text</th></tr></thead><tbody>{table}</tbody></table></div></details>"
+            f"<details open><summary>The article's comparison, filled in for this text</summary>"
+            f"<div class='oc-wide'><table><thead><tr><th>Basis</th><th>BPO</th><th>KPO</th><th>This text</th></tr>"
+            f"</thead><tbody>{table}</tbody></table></div></details>"
             f"<p><small>Rulebook {escape(c.rulebook.name)} {escape(c.rulebook.version)}, sha256 "
             f"{c.rulebook.sha256[:12]}</small></p></div>"
         )
@@ -185,7 +208,7 @@ def highlighted(text: str, evidence: tuple[Evidence, ...], most: int = 6000) -> 
     cuts = sorted({0, min(len(text), most), *(p for e in evidence for p in (e.start, e.end) if p <= most)})
     ordered = sorted(evidence, key=lambda e: (e.start, -e.end))
     out: list[str] = []
-    for start, end in zip(cuts, cuts[1:], strict=False):
+    for start, end in pairwise(cuts):
         covering = [e for e in ordered if e.start <= start and end <= e.end and e.weight > 0]
         piece = escape(text[start:end])
         if covering:
@@ -223,13 +246,15 @@ def _evidence_lines(e: Evidence) -> list[str]:
 def _words_cell(e: Evidence) -> str:
     if e.kind == "feature" and e.start == e.end:
         return "–"
-    return f"“{escape(_one_line(e.text))}” <small>{e.start}–{e.end}</small>"
+    return f"“{escape(_one_line(e.text))}” <small class='oc-at'>{e.start}–{e.end}</small>"
 
 
 def _how_cell(e: Evidence) -> str:
     if e.kind == "feature":
         return escape(_feature(e))
-    return escape(_how(e)) + (f"<br><small>{escape(str(e.citation))}</small>" if e.citation is not None else "")
+    return escape(_how(e)) + (
+        f"<br><small>{escape(str(e.citation))}</small>" if e.citation is not None else ""
+    )
 
 
 def _how(e: Evidence) -> str:
@@ -253,7 +278,8 @@ def _feature(e: Evidence) -> str:
 
 def _why(d: Discard, c: Classification) -> str:
     if d.why is Why.COVERED:
-        winners = [x for x in (*c.evidence, *c.discarded) if x.rule == d.because and x.start < d.end and d.start < x.end]
+        found: list[Evidence | Discard] = [*c.evidence, *c.discarded]
+        winners = [x for x in found if x.rule == d.because and x.start < d.end and d.start < x.end]
         same = next((x for x in winners if (x.start, x.end) == (d.start, d.end)), None)
         if same is not None:
             return f"the same words count as {same.concept} ({d.because})"
@@ -294,20 +320,25 @@ def _one_line(text: str) -> str:
 
 
 _CSS = """
-.oc{--oc-b:#0b57a4;--oc-k:#8a3b00;--oc-o:#555;--oc-line:#ccc;--oc-soft:#8881;font:14px/1.45 system-ui,sans-serif;
-max-width:72em}
-@media (prefers-color-scheme:dark){.oc{--oc-b:#8ec5ff;--oc-k:#ffb77d;--oc-o:#bbb;--oc-line:#555}}
+.oc{--oc-soft:#8881;font:14px/1.45 system-ui,sans-serif;max-width:72em;margin-bottom:1.5em}
+.oc,[data-jp-theme-light=true] .oc,.vscode-light .oc{LIGHT}
+@media (prefers-color-scheme:dark){.oc{DARK}}
+[data-jp-theme-light=false] .oc,.vscode-dark .oc{DARK}
 .oc table{border-collapse:collapse;margin:.4em 0;font-size:inherit}
-.oc caption,.oc summary{text-align:left;font-weight:600;padding:.2em 0}.oc summary{cursor:pointer}
+.oc caption{white-space:nowrap}.oc caption,.oc summary{text-align:left;font-weight:600;padding:.2em 0}
+.oc summary{cursor:pointer}
 .oc table th,.oc table td{text-align:left;vertical-align:top;padding:.2em .9em .2em 0;white-space:normal;
 border-bottom:1px solid var(--oc-line);overflow-wrap:break-word}.oc thead th{font-weight:600}
-.oc tbody th{font-weight:400}.oc small{opacity:.8}.oc-wide{overflow-x:auto}
+.oc tbody th{font-weight:400}.oc small{opacity:.8}.oc small.oc-at{white-space:nowrap}.oc-wide{overflow-x:auto}
 .oc table td.oc-n{font-variant-numeric:tabular-nums;text-align:right;white-space:nowrap}
-.oc-text{white-space:pre-wrap;overflow-wrap:anywhere;background:var(--oc-soft);border-left:3px solid var(--oc-line);
-padding:.5em .8em}.oc-head b{font-size:1.2em;margin-right:.3em}
+.oc-text{white-space:pre-wrap;overflow-wrap:anywhere;background:var(--oc-soft);padding:.5em .8em;
+border-left:3px solid var(--oc-line)}.oc-head b{font-size:1.2em;margin-right:.3em}
 .oc mark{background:none;color:inherit;border-bottom:3px solid}
 .oc .oc-BPO{color:var(--oc-b)}.oc .oc-KPO{color:var(--oc-k)}.oc .oc-OUT,.oc .oc-UNKNOWN{color:var(--oc-o)}
 .oc span[class]{font-weight:600;white-space:nowrap}.oc .oc-text mark{color:inherit}
-.oc mark.oc-BPO{border-color:var(--oc-b)}.oc mark.oc-KPO{border-color:var(--oc-k);border-bottom-style:double}
+.oc mark.oc-BPO{border-color:var(--oc-b)}.oc mark.oc-KPO{border-color:var(--oc-k);border-bottom-style:dashed}
 .oc mark.oc-OUT{border-color:var(--oc-o);border-bottom-style:dotted}
 """.replace("\n", "")
+_CSS = _CSS.replace("LIGHT", "--oc-b:#0b57a4;--oc-k:#8a3b00;--oc-o:#555;--oc-line:#ccc").replace(
+    "DARK", "--oc-b:#8ec5ff;--oc-k:#ffb77d;--oc-o:#bbb;--oc-line:#555"
+)

@@ -22,7 +22,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from outsourcing_classifier.rulebook import HOME, Pattern, Rulebook, RulebookError, Slot, digest
 from outsourcing_classifier.text import Folded, Folder
@@ -30,6 +30,7 @@ from outsourcing_classifier.text import Folded, Folder
 _MAGIC = b"outsourcing_classifier index 2\n"
 _ARRAYS = (
     *("token_sets_at", "token_sets"),  # token -> the sets it lies in
+    "roots",  # tokens that begin a term
     *("edges_at", "edge_sets", "edge_nodes"),  # node -> (set, node), by set
     *("ends_at", "ends"),  # node -> uses
     *("rules_at", "rules", "masks_at", "masks", "cues_at", "cues", "objects_at", "objects"),  # use -> entries
@@ -63,7 +64,15 @@ class Use(NamedTuple):
     object_of: tuple[int, ...]
 
 
-State = dict[bytes, Any]  # token -> State or None; b"" -> uses; b" " -> nodes with edges
+class State:
+    """Where a walk stands: the ``next`` state by token (None leads nowhere), and what ends here."""
+
+    __slots__ = ("ends", "next", "nodes")
+
+    def __init__(self, nodes: tuple[int, ...], ends: Use | None) -> None:
+        self.nodes = nodes
+        self.ends = ends
+        self.next: dict[bytes, State | None] = {}
 
 
 class Index:
@@ -76,6 +85,7 @@ class Index:
         self._token_sets_at, self._token_sets = arrays["token_sets_at"], arrays["token_sets"]
         self._edges_at = arrays["edges_at"]
         self._edge_sets, self._edge_nodes = arrays["edge_sets"], arrays["edge_nodes"]
+        self.roots = frozenset(map(tokens.__getitem__, arrays["roots"]))
         self._made: dict[int, Use] = {}
         self._verb_sets: dict[int, frozenset[int]] = {}
         endings = frozenset[bytes]().union(*(x.gender_endings for x in rulebook.languages.values()))
@@ -139,10 +149,12 @@ class Index:
             arrays[name].frombytes(view[at : at + 4 * length])
             arrays[name] = _little_endian(arrays[name])
             at += 4 * length
-        return cls(Rulebook.from_plain(head["rulebook"], profile), head["tokens"].encode().split(b" "), arrays)
+        return cls(
+            Rulebook.from_plain(head["rulebook"], profile), head["tokens"].encode().split(b" "), arrays
+        )
 
     def keep(self, path: Path) -> None:
-        """Write the index under ``path``, at once or not at all; a place that cannot be written is no error."""
+        """Write the index, at once or not at all; a place that cannot be written is no error."""
         try:
             path.parent.mkdir(exist_ok=True)
             handle, beside = tempfile.mkstemp(dir=path.parent, suffix=".part")
@@ -175,14 +187,14 @@ class Index:
         self.start = self._state((0,))
 
     def step(self, state: State, token: bytes) -> State | None:
-        """The state after ``token``; kept in ``state`` under that token if the token is known."""
+        """The state after ``token``; kept in ``state.next`` if the token is known."""
         number = self._tokens.get(token)
         if number is None:
             return None
         sets = self._token_sets[self._token_sets_at[number] : self._token_sets_at[number + 1]]
         reached: set[int] = set()
         edges, targets = self._edge_sets, self._edge_nodes
-        for node in state[b" "]:
+        for node in state.nodes:
             low, high = self._edges_at[node], self._edges_at[node + 1]
             for known in sets:
                 at = bisect_left(edges, known, low, high)
@@ -191,7 +203,7 @@ class Index:
                     at += 1
         following = self._state(tuple(sorted(reached))) if reached else None
         self._kept += 1
-        state[token] = following
+        state.next[token] = following
         return following
 
     def _state(self, nodes: tuple[int, ...]) -> State:
@@ -199,9 +211,9 @@ class Index:
         if state is None:
             at = self._arrays["ends_at"]
             ends = self._arrays["ends"]
-            uses = tuple(self._use(u) for n in nodes for u in ends[at[n] : at[n + 1]])
+            uses = [self._use(u) for n in nodes for u in ends[at[n] : at[n + 1]]]
             inner = tuple(n for n in nodes if self._edges_at[n] < self._edges_at[n + 1])
-            state = self._states[nodes] = {b"": uses, b" ": inner}
+            state = self._states[nodes] = State(inner, _together(uses))
         return state
 
     def _use(self, number: int) -> Use:
@@ -230,6 +242,17 @@ class Index:
             "edges": len(self._edge_sets),
             "uses": len(self._arrays["verbs"]),
         }
+
+
+def _together(uses: Sequence[Use]) -> Use | None:
+    """What several terms of the same words stand for."""
+    if len(uses) < 2:
+        return uses[0] if uses else None
+    rules, masks, cues, objects = (
+        tuple(dict.fromkeys(i for use in uses for i in getattr(use, name)))
+        for name in ("rules", "masks", "cues", "object_of")
+    )
+    return Use(rules, masks, cues, frozenset[int]().union(*(u.verb_of for u in uses)), objects)
 
 
 def _little_endian(numbers: array[int]) -> array[int]:
@@ -267,6 +290,7 @@ class _Builder:
             **{k: v for name, rows in tables.items() for k, v in _ragged(name, rows).items()},
             **_ragged("verb_sets", list(verb_sets)),
             "verbs": array("I", verbs),
+            "roots": array("I", self._roots()),
             "edges_at": array("I", [0]),
             "edge_sets": array("I"),
             "edge_nodes": array("I"),
@@ -278,6 +302,10 @@ class _Builder:
                     arrays["edge_nodes"].append(node)
             arrays["edges_at"].append(len(arrays["edge_sets"]))
         return Index(rulebook, list(self._tokens), arrays)
+
+    def _roots(self) -> list[int]:
+        begins = self._edges[0].keys()
+        return [i for i, sets in enumerate(self._tokens.values()) if not begins.isdisjoint(sets)]
 
     def _add(self, pattern: Pattern, use: int) -> None:
         nodes: tuple[int, ...] = (0,)

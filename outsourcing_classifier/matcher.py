@@ -5,26 +5,30 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 from outsourcing_classifier.index import Index, Use
 from outsourcing_classifier.results import Why
 from outsourcing_classifier.rulebook import Action, Cue, Issue, Mask, Rule
 from outsourcing_classifier.text import Folded
+from outsourcing_classifier.zones import SILENT, UNTOLD, Heads, Phrase, Zones, after_words
 
 _TOKEN = re.compile(rb"[a-z0-9~]+")
+_SPACED = bytes(b if chr(b).isalnum() and b < 128 or b == 0x7E else 0x20 for b in range(256))
 _SOFT = frozenset(b" \n-/")  # bytes that may stand between two words of a term
 _REACH = 600  # bytes that a negation's sentence is followed at most
-_SENTENCE = 160  # bytes that a cue colours on either side at most
 _NEGATED_WORDS = 14  # that a negation reaches at most
 _CLEAR_MARKS = 5  # different small words that make a text's language clear
 _CLEAR_BYTES = 60
-_TITLE_WORDS = 16
-_TITLE_BYTES = 180
+_TELLING = frozenset(["title", "modifier", "duties", "body"])
+_RANK = {k: i for i, k in enumerate(("mask", "listed", "synonym", "title", "narrower", "action", "head"))}
 
 
 class Occurrence(NamedTuple):
+    """A term found, in folded offsets, and what it stands for."""
+
     start: int
     end: int
     use: Use
@@ -41,7 +45,7 @@ class Hit(NamedTuple):
 
 
 class Dropped(NamedTuple):
-    """An occurrence that does not count. ``because`` is an entry's id or a folded span's text."""
+    """An occurrence that does not count. ``because`` is an entry's id, a language or a cue's words."""
 
     start: int
     end: int
@@ -60,11 +64,14 @@ class Reading(NamedTuple):
 
 
 class _Candidate(NamedTuple):
+    """What competes to count. ``parts``: an action's verb and object, or the one span of a term."""
+
     start: int
     end: int
+    entry: Rule | Action | Mask
     parts: tuple[tuple[int, int], ...]
     length: int
-    entry: Rule | Action | Mask
+    outside: bool
 
 
 def occurrences(index: Index, data: bytes) -> list[Occurrence]:
@@ -74,25 +81,28 @@ def occurrences(index: Index, data: bytes) -> list[Occurrence]:
     """
     if index.crowded:
         index.forget()
-    spans = [m.span() for m in _TOKEN.finditer(data)]
+    words = data.translate(_SPACED).split(b" ")
+    ends = list(accumulate(map(len, words)))  # without the separators: add the number of words before
     found: list[Occurrence] = []
-    begin, count, step = index.start, len(spans), index.step
-    for i, (start, end) in enumerate(spans):
-        token = data[start:end]
-        state = begin[token] if token in begin else step(begin, token)
+    roots, begin, step, last = index.roots, index.start.next, index.step, len(words) - 1
+    for i in [i for i, word in enumerate(words) if word in roots]:
+        word = words[i]
+        state = begin[word] if word in begin else step(index.start, word)
+        end = ends[i] + i
+        start = end - len(word)
         j = i
         while state is not None:
-            for use in state[b""]:
-                found.append(Occurrence(start, end, use))
+            if state.ends is not None:
+                found.append(Occurrence(start, end, state.ends))
+            if j == last or not state.nodes or data[end] not in _SOFT:
+                break
             j += 1
-            if j == count or not state[b" "]:
+            word = words[j]
+            if not word:
                 break
-            next_start, next_end = spans[j]
-            if next_start != end + 1 or data[end] not in _SOFT:
-                break
-            end = next_end
-            token = data[next_start:next_end]
-            state = state[token] if token in state else step(state, token)
+            end = ends[j] + j
+            following = state.next
+            state = following[word] if word in following else step(state, word)
     return found
 
 
@@ -102,61 +112,44 @@ class Matcher:
     def __init__(self, index: Index) -> None:
         self.rulebook = rulebook = index.rulebook
         self._index = index
-        self._rules = rulebook.rules
-        self._actions = rulebook.actions
-        self._masks = rulebook.masks
-        self._cues = rulebook.cues
+        self._heads = Heads(rulebook.languages)
         self._languages = {code: i for i, code in enumerate(rulebook.languages)}
         self._gap = max((a.gap for a in rulebook.actions), default=0)
-        self._head_stops = frozenset().union(*(x.head_stops for x in rulebook.languages.values()))
-        self._head_skips = frozenset().union(*(x.head_skips for x in rulebook.languages.values()))
-        self._head_breaks = frozenset().union(*(x.head_breaks for x in rulebook.languages.values()))
-        self._head_tails = frozenset().union(*(x.head_tails for x in rulebook.languages.values()))
-        self._head_last = {code: x.head == "last" for code, x in rulebook.languages.items()}
+        self._outside = frozenset(
+            e.id for e in (*rulebook.rules, *rulebook.actions) if e.concept.startswith("outside.")
+        )
 
     def read(self, text: str) -> Reading:
         """Find everything and say what counts. Linear in the length of ``text``."""
         folded = self._index.fold(text)
         data = folded.data
         found = occurrences(self._index, data)
-        if not found:
+        candidates = self._candidates(data, found)
+        if not candidates:
             return Reading(folded, [], [])
         cues = self._winning_cues(found)
-        zones = _Zones(text, folded, cues, self)
-        candidates = list(self._candidates(data, found))
-        hits: list[Hit] = []
+        zones = Zones(text, folded, cues, self._heads)
         dropped: list[Dropped] = []
-        competing: list[_Candidate] = []
-        foreign = self._foreign(data, candidates)
-        for c in candidates:
-            if c.entry.language in foreign:
-                if not isinstance(c.entry, Mask):
-                    spoken = foreign[c.entry.language]
-                    dropped.append(Dropped(c.start, c.end, c.entry, zones.at(c.start), Why.FOREIGN, spoken))
-            elif isinstance(c.entry, Rule) and c.entry.kind == "head" and not zones.is_head(c):
-                dropped.append(Dropped(c.start, c.end, c.entry, zones.at(c.start), Why.NOT_HEAD, ""))
-            else:
-                competing.append(c)
-        negations = list(self._negations(data, cues))
+        competing = self._qualified(data, candidates, zones, dropped)
         kept, covered = _longest(competing, self._languages)
         for c, by in covered:
-            if isinstance(c.entry, Mask):
-                continue
-            why = Why.MASKED if isinstance(by.entry, Mask) else Why.COVERED
-            dropped.append(Dropped(c.start, c.end, c.entry, zones.at(c.start), why, by.entry.id))
+            if not isinstance(c.entry, Mask):
+                why = Why.MASKED if isinstance(by.entry, Mask) else Why.COVERED
+                dropped.append(Dropped(c.start, c.end, c.entry, zones.at(c.start), why, by.entry.id))
+        hits: list[Hit] = []
+        excluded = _Excluded(data, cues)
         for c in kept:
             if isinstance(c.entry, Mask):
                 continue
-            by_cue = next((n for n in negations if n[0] <= c.start < n[1]), None)
-            if by_cue is not None:
-                because = data[by_cue[2] : by_cue[3]].decode()
+            cue = excluded.by(c.start)
+            if cue is not None:
+                because = data[slice(*cue)].decode("ascii")
                 dropped.append(Dropped(c.start, c.end, c.entry, zones.at(c.start), Why.NEGATED, because))
             else:
-                hits.append(Hit(c.start, c.end, c.entry, zones.of(c), data[c.start : c.end]))
-        hits = zones.with_modifiers(hits)
+                hits.append(Hit(c.start, c.end, c.entry, zones.at(c.parts[-1][0]), data[c.start : c.end]))
         unique = {(d.start, d.end, d.entry.concept, d.why): d for d in reversed(dropped)}
         dropped = sorted(unique.values(), key=lambda d: (d.start, d.end, d.entry.id))
-        return Reading(folded, _promoted(hits), dropped)
+        return Reading(folded, _promoted(_in_phrases(hits, zones)), dropped)
 
     def try_sentences(self) -> Iterator[Issue]:
         """The yes and no sentences of every entry, tried."""
@@ -175,7 +168,7 @@ class Matcher:
             same = (entry.effect, entry.zone)  # another language may have the very same words
             return any((cue.effect, cue.zone) == same for _, _, cue in self._winning_cues(found))
         if isinstance(entry, Mask):
-            return any(self._masks[index].id == entry.id for o in found for index in o.use.masks)
+            return any(self.rulebook.masks[index].id == entry.id for o in found for index in o.use.masks)
         places = [(c.start, c.end) for c in self._candidates(data, found) if c.entry is entry]
         line = entry.concept.partition(".")[0]
         return any(  # a longer occurrence of the same line may speak for it
@@ -185,10 +178,31 @@ class Matcher:
             for start, end in places
         )
 
+    def _qualified(
+        self, data: bytes, candidates: list[_Candidate], zones: Zones, dropped: list[Dropped]
+    ) -> list[_Candidate]:
+        """Those that may compete: of the text's language, and heads only where a head stands."""
+        out: list[_Candidate] = []
+        foreign = self._foreign(data, candidates)
+        for c in candidates:
+            entry = c.entry
+            if entry.language in foreign:
+                if not isinstance(entry, Mask):
+                    spoken = foreign[entry.language]
+                    dropped.append(Dropped(c.start, c.end, entry, zones.at(c.start), Why.FOREIGN, spoken))
+                continue
+            if isinstance(entry, Rule) and entry.kind == "head":
+                phrase = zones.phrase(c.start)
+                if phrase is None or not zones.heads(phrase, c.start, c.end, entry.language):
+                    dropped.append(Dropped(c.start, c.end, entry, zones.at(c.start), Why.NOT_HEAD, ""))
+                    continue
+            out.append(c)
+        return out
+
     def _foreign(self, data: bytes, candidates: list[_Candidate]) -> dict[str, str]:
         """Languages whose terms do not count here, and the language that the text clearly is in."""
         speaking = {c.entry.language for c in candidates}
-        doubtful = [x for x in speaking if not self.rulebook.languages[x].foreign_words]
+        doubtful = sorted(x for x in speaking if not self.rulebook.languages[x].foreign_words)
         if not doubtful or len(speaking) == 1 and len(data) < _CLEAR_BYTES:
             return {}
         tokens = set(_TOKEN.findall(data))
@@ -207,78 +221,97 @@ class Matcher:
                     if end - start <= out[-1][1] - out[-1][0]:
                         continue
                     out.pop()
-                out.append((start, end, self._cues[index]))
+                out.append((start, end, self.rulebook.cues[index]))
         return out
 
-    def _candidates(self, data: bytes, found: list[Occurrence]) -> Iterator[_Candidate]:
+    def _candidates(self, data: bytes, found: list[Occurrence]) -> list[_Candidate]:
+        """Every term of every rule and mask found, and every verb with its object."""
+        out: list[_Candidate] = []
         verbs: list[Occurrence] = []
         objects: list[Occurrence] = []
+        rules, masks, outside = self.rulebook.rules, self.rulebook.masks, self._outside
         for occurrence in found:
             start, end, use = occurrence
-            for index in use.rules:
-                yield _Candidate(start, end, ((start, end),), end - start, self._rules[index])
+            if use.rules:
+                parts = ((start, end),)
+                for index in use.rules:
+                    rule = rules[index]
+                    out.append(_Candidate(start, end, rule, parts, end - start, rule.id in outside))
             for index in use.masks:
-                yield _Candidate(start, end, ((start, end),), end - start, self._masks[index])
+                out.append(_Candidate(start, end, masks[index], ((start, end),), end - start, False))
             if use.verb_of:
-                for target in reversed(objects):  # "invoices processed", "invoice processing"
-                    between = data[target.end : start]
-                    if len(between) > 16 or between.count(b" ") > 2:
-                        break
-                    if b"." not in between and b"," not in between and b":" not in between:
-                        for index in target.use.object_of:
-                            if index in use.verb_of:
-                                yield self._joined(index, target, occurrence)
+                if objects:
+                    self._passive(data, objects, occurrence, out)
                 verbs.append(occurrence)
             if use.object_of:
-                yield from self._objects(data, verbs, occurrence)
+                if verbs:
+                    self._active(data, verbs, occurrence, out)
                 objects.append(occurrence)
+        return out
 
-    def _objects(self, data: bytes, verbs: list[Occurrence], target: Occurrence) -> Iterator[_Candidate]:
+    def _active(self, data: bytes, verbs: list[Occurrence], target: Occurrence, out: list[_Candidate]) -> None:
+        """The nearest verb before an object, for each of the object's actions."""
         wanted = set(target.use.object_of)
-        limit = self._gap
         for verb in reversed(verbs):
             if verb.end > target.start:
                 continue
             between = data[verb.end : target.start]
-            words_between = between.count(b" ") + between.count(b"\n") - 1
-            if words_between > limit or b"." in between:
+            gap = between.count(b" ") + between.count(b"\n") - 1
+            if gap > self._gap or b"." in between:
                 break
-            for index in [i for i in wanted if i in verb.use.verb_of]:
+            for index in wanted & verb.use.verb_of:
                 wanted.discard(index)
-                if words_between <= self._actions[index].gap:
-                    yield self._joined(index, verb, target)
+                if gap <= self.rulebook.actions[index].gap:
+                    out.append(self._joined(index, verb, target))
             if not wanted:
                 break
 
+    def _passive(self, data: bytes, objects: list[Occurrence], verb: Occurrence, out: list[_Candidate]) -> None:
+        """Objects right before a verb: "invoices processed", "invoice processing"."""
+        for target in reversed(objects):
+            between = data[target.end : verb.start]
+            if len(between) > 16 or between.count(b" ") > 2:
+                break
+            if b"." not in between and b"," not in between and b":" not in between:
+                for index in target.use.object_of:
+                    if index in verb.use.verb_of:
+                        out.append(self._joined(index, target, verb))
+
     def _joined(self, index: int, first: Occurrence, second: Occurrence) -> _Candidate:
+        action = self.rulebook.actions[index]
         parts = ((first.start, first.end), (second.start, second.end))
         length = first.end - first.start + second.end - second.start
-        return _Candidate(first.start, max(first.end, second.end), parts, length, self._actions[index])
+        end = max(first.end, second.end)
+        return _Candidate(first.start, end, action, parts, length, action.id in self._outside)
 
-    def _negations(
-        self, data: bytes, cues: list[tuple[int, int, Cue]]
-    ) -> Iterator[tuple[int, int, int, int]]:
-        """(from, to, cue start, cue end) of every stretch in which activities are excluded."""
+
+class _Excluded:
+    """The stretches of a text in which activities are named only to exclude them."""
+
+    def __init__(self, data: bytes, cues: Sequence[tuple[int, int, Cue]]) -> None:
         stops = [start for start, _, cue in cues if cue.effect == "stop"]
-        for start, end, cue in cues:
-            if cue.effect != "negate":
-                continue
-            if cue.scope == "after":
-                to = data.find(b".", end, end + _REACH)
-                to = min(to if to >= 0 else len(data), _after_words(data, end, _NEGATED_WORDS))
-                index = bisect_right(stops, end - 1)
-                if index < len(stops):
-                    to = min(to, stops[index])
-                yield end, to, start, end
-            else:
-                since = max(data.rfind(b".", max(0, start - _REACH), start) + 1, start - _REACH, 0)
-                index = bisect_right(stops, start) - 1
-                if index >= 0:
-                    since = max(since, stops[index])
-                yield since, start, start, end
+        self._stretches = sorted(self._stretch(data, *cue, stops) for cue in cues if cue[2].effect == "negate")
+        self._starts = [s[0] for s in self._stretches]
 
+    @staticmethod
+    def _stretch(data: bytes, start: int, end: int, cue: Cue, stops: list[int]) -> tuple[int, int, int, int]:
+        """(from, to, cue start, cue end)"""
+        if cue.scope == "after":
+            to = data.find(b".", end, end + _REACH)
+            to = min(to if to >= 0 else len(data), after_words(data, end, _NEGATED_WORDS))
+            index = bisect_right(stops, end - 1)
+            return end, min(to, stops[index]) if index < len(stops) else to, start, end
+        since = max(data.rfind(b".", max(0, start - _REACH), start) + 1, start - _REACH, 0)
+        index = bisect_right(stops, start) - 1
+        return max(since, stops[index]) if index >= 0 else since, start, start, end
 
-_RANK = {k: i for i, k in enumerate(("mask", "listed", "synonym", "title", "narrower", "action", "head"))}
+    def by(self, position: int) -> tuple[int, int] | None:
+        """The place of the cue that excludes what stands at ``position``."""
+        index = bisect_right(self._starts, position)
+        for since, to, start, end in reversed(self._stretches[max(0, index - 4) : index]):
+            if since <= position < to:
+                return start, end
+        return None
 
 
 def _longest(
@@ -287,8 +320,9 @@ def _longest(
     """The longest that do not overlap, and each loser with the one that covers it.
 
     Between equals a mask wins, then the closer kind, then the language that more of the text speaks.
+    A mask hides services; what lies outside both lists stays to be seen.
     """
-    votes = Counter(c.entry.language for c in candidates)
+    votes = Counter([c.entry.language for c in candidates])
     order = sorted(
         candidates,
         key=lambda c: (
@@ -305,35 +339,31 @@ def _longest(
     kept: list[_Candidate] = []
     lost: list[_Candidate] = []
     for c in order:
-        is_mask = isinstance(c.entry, Mask)
-        outside = not isinstance(c.entry, Mask) and c.entry.concept.startswith("outside.")
-        if any(taken.find(1, s, e) >= 0 or not outside and masked.find(1, s, e) >= 0 for s, e in c.parts):
-            lost.append(c)
-            continue
-        for s, e in c.parts:  # a mask hides services; what lies outside both lists stays to be seen
-            (masked if is_mask else taken)[s:e] = b"\1" * (e - s)
-        kept.append(c)
+        for s, e in c.parts:
+            if taken.find(1, s, e) >= 0 or not c.outside and masked.find(1, s, e) >= 0:
+                lost.append(c)
+                break
+        else:
+            ground = masked if isinstance(c.entry, Mask) else taken
+            for s, e in c.parts:
+                ground[s:e] = b"\1" * (e - s)
+            kept.append(c)
+    kept.sort(key=lambda c: (c.start, c.end))
+    return kept, _covered(lost, kept) if lost else []
+
+
+def _covered(lost: list[_Candidate], kept: list[_Candidate]) -> list[tuple[_Candidate, _Candidate]]:
     layers = []
-    for chosen in (
-        [c for c in kept if not isinstance(c.entry, Mask)],
-        [c for c in kept if isinstance(c.entry, Mask)],
-    ):
-        owned = sorted(((s, e, i) for i, c in enumerate(chosen) for s, e in c.parts))
+    for masks in (False, True):
+        chosen = [c for c in kept if isinstance(c.entry, Mask) is masks]
+        owned = sorted((s, e, i) for i, c in enumerate(chosen) for s, e in c.parts)
         layers.append((chosen, owned, [o[0] for o in owned]))
-    covered: list[tuple[_Candidate, _Candidate]] = []
+    out: list[tuple[_Candidate, _Candidate]] = []
     for c in lost:
         by = next((b for b in (_owner(c, *layer) for layer in layers) if b is not None), None)
         if by is not None and not _same(c, by):
-            covered.append((c, by))
-    kept.sort(key=lambda c: (c.start, c.end))
-    return kept, covered
-
-
-def _promoted(hits: list[Hit]) -> list[Hit]:
-    """Where nothing but the requirements tells of the work, they tell of it."""
-    if any(h.zone in _TELLING for h in hits if h.entry.kind not in _SILENT):
-        return hits
-    return [h._replace(zone="sole_requirements") if h.zone == "requirements" else h for h in hits]
+            out.append((c, by))
+    return out
 
 
 def _owner(
@@ -356,191 +386,36 @@ def _same(loser: _Candidate, winner: _Candidate) -> bool:
     )
 
 
-def _after_words(data: bytes, position: int, count: int) -> int:
-    for _ in range(count + 1):
-        position = data.find(b" ", position + 1)
-        if position < 0:
-            return len(data)
-    return position
+def _in_phrases(hits: list[Hit], zones: Zones) -> list[Hit]:
+    """In a phrase with a decided head, what is not the head only modifies it; and a job title that no
+    phrase is about ("work with actuaries") is only mentioned."""
+    out: list[Hit] = []
+    phrases: dict[Phrase, list[int]] = {}
+    for hit in hits:
+        language = hit.entry.language
+        if hit.entry.kind == "title" and hit.zone not in UNTOLD and not zones.is_post(hit.start, hit.end, language):
+            hit = hit._replace(zone="mention")
+        if hit.zone == "title":
+            phrase = zones.phrase(hit.start)
+            if phrase is not None:
+                phrases.setdefault(phrase, []).append(len(out))
+        out.append(hit)
+    for phrase, inside in phrases.items():
+        heads = {
+            i
+            for i in inside
+            if out[i].entry.kind not in SILENT and zones.heads(phrase, out[i].start, out[i].end, out[i].entry.language)
+        }
+        if heads:
+            for i in inside:
+                silent = out[i].entry.kind in SILENT or out[i].entry.kind == "head"
+                if i not in heads and (silent or not zones.joined(phrase, out[i].start)):
+                    out[i] = out[i]._replace(zone="modifier")
+    return out
 
 
-class _Zones:
-    """Where in a text a position stands: title, duties, requirements, employer, …"""
-
-    def __init__(
-        self, text: str, folded: Folded, cues: list[tuple[int, int, Cue]], matcher: Matcher
-    ) -> None:
-        self._data = data = folded.data
-        self._text = text
-        self._folded = folded
-        self._matcher = matcher
-        self._title_end = _title_end(data)
-        self._starts = [0]
-        self._zones = ["title" if self._title_end else "body"]
-        if self._title_end and self._title_end < len(data):
-            self._starts.append(self._title_end)
-            self._zones.append("body")
-        self._spans: list[tuple[int, int, str]] = []
-        for start, end, cue in cues:
-            if cue.effect != "zone":
-                continue
-            if cue.scope == "section":
-                if start >= self._starts[-1] and self._is_heading(start, end):
-                    self._starts.append(start)
-                    self._zones.append(cue.zone)
-            elif cue.scope == "sentence":
-                if start >= self._title_end:
-                    since, to = _sentence(data, start, end)
-                    self._spans.append((max(since, self._title_end), to, cue.zone))
-            else:
-                to = _phrase_end(data, end)
-                self._spans.append((end, to, cue.zone))
-        self._tell_employer()
-        self._spans.sort()
-        self._span_starts = [s[0] for s in self._spans]
-        self._regions = list(self._head_regions())
-
-    def _tell_employer(self) -> None:
-        """What stands between the title and "we are looking for a …", under no heading, tells of the employer."""
-        sought = min((s for s, _, zone in self._spans if zone == "title"), default=0)
-        if sought > self._title_end + _SENTENCE // 2 and bisect_right(self._starts, sought) <= len(
-            [x for x in self._starts if x <= self._title_end]
-        ):
-            start = max(self._data.rfind(b".", 0, sought), self._title_end)
-            self._spans.append((self._title_end, start, "employer"))
-
-    def at(self, position: int) -> str:
-        index = bisect_right(self._span_starts, position) - 1
-        for start, end, zone in reversed(self._spans[max(0, index - 3) : index + 1]):
-            if start <= position < end:
-                return zone
-        return self._zones[bisect_right(self._starts, position) - 1]
-
-    def of(self, candidate: _Candidate) -> str:
-        return self.at(candidate.parts[-1][0])
-
-    def is_head(self, candidate: _Candidate) -> bool:
-        return any(self._heads(region, candidate) for region in self._near(candidate.start))
-
-    def _near(self, position: int) -> list[tuple[int, int, int, int]]:
-        return [r for r in self._regions if r[0] <= position < r[1]]
-
-    def _heads(self, region: tuple[int, int, int, int], candidate: _Candidate) -> bool:
-        _, _, first, last = region
-        code = candidate.entry.language
-        if self._matcher._head_last[code]:
-            return candidate.end == last
-        return candidate.start == first
-
-    def with_modifiers(self, hits: list[Hit]) -> list[Hit]:
-        """In a phrase with a decided head, what is not the head only modifies it; and a job title that
-        no phrase is about ("work with actuaries") is only mentioned."""
-        hits = [
-            h._replace(zone="mention") if h.entry.kind == "title" and not self._is_post(h) else h for h in hits
-        ]
-        for region in self._regions:
-            start, end, first, last = region
-            inside = [h for h in hits if start <= h.start < end and h.zone == "title"]
-            heads = [
-                h
-                for h in inside
-                if h.entry.kind not in _SILENT
-                and (h.end == last if self._matcher._head_last[h.entry.language] else h.start == first)
-            ]
-            if heads and len(inside) > len(heads):
-                hits = [h._replace(zone="modifier") if h in inside and h not in heads else h for h in hits]
+def _promoted(hits: list[Hit]) -> list[Hit]:
+    """Where nothing but the requirements tells of the work, they tell of it."""
+    if any(h.zone in _TELLING for h in hits if h.entry.kind not in SILENT):
         return hits
-
-    def _is_post(self, hit: Hit) -> bool:
-        """Whether a job title stands for the post itself and not for somebody met at work."""
-        if hit.zone in _UNTOLD:
-            return True
-        for _, end, first, last in self._near(hit.start):
-            if self._matcher._head_last[hit.entry.language]:
-                return hit.end <= last
-            between = _TOKEN.findall(self._data, first, hit.start)
-            return hit.start < end and not any(t in self._matcher._head_breaks for t in between)
-        return False
-
-    def _head_regions(self) -> Iterator[tuple[int, int, int, int]]:
-        """(start, end, first head-first position, last head-last position) of title phrases."""
-        stretches = [(0, self._title_end)] if self._title_end else []
-        stretches += [(s, e) for s, e, zone in self._spans if zone == "title"]
-        for start, end in stretches:
-            seams = [m.span() for m in _SEAMS.finditer(self._data, start, end)]
-            for since, to in zip([start, *(e for _, e in seams)], [*(s for s, _ in seams), end], strict=True):
-                comma = _COMMA.search(self._data, since + 1, to)
-                tokens = [t.span() for t in _TOKEN.finditer(self._data, since, comma.start() if comma else to)]
-                if tokens:
-                    first, last = self._head_edges(tokens)
-                    yield since, to, first, last
-
-    def _head_edges(self, tokens: list[tuple[int, int]]) -> tuple[int, int]:
-        data = self._data
-        stops, skips, tails = self._matcher._head_stops, self._matcher._head_skips, self._matcher._head_tails
-        first = 0
-        while first < len(tokens) - 1:
-            word = data[slice(*tokens[first])]
-            if word in skips or any(48 <= b <= 57 for b in word):
-                first += 1
-            else:
-                break
-        last = next(
-            (i - 1 for i, (s, e) in enumerate(tokens) if i > first and data[s:e] in stops), len(tokens) - 1
-        )
-        while last > first and (tokens[last][1] - tokens[last][0] == 1 or data[slice(*tokens[last])] in tails):
-            last -= 1
-        return tokens[first][0], tokens[last][1]
-
-    def _is_heading(self, start: int, end: int) -> bool:
-        data = self._data
-        before = data[max(0, start - 3) : start].rstrip(b" -/")
-        if before and before[-1] not in b".:\n,(":
-            return False
-        after = data[end : end + 3].lstrip(b" ")
-        if not after or after[0] in b":.\n-":
-            return True
-        first, following = self._folded.source(start), self._folded.source(end)
-        rest = self._text[following : following + 3].lstrip()
-        return self._text[first : first + 1].isupper() and rest[:1].isupper()
-
-
-_SEAMS = re.compile(rb"[.:/\n]| -|- ")
-_COMMA = re.compile(rb"[,(]")
-_TELLING = frozenset(["title", "modifier", "duties", "body"])
-_UNTOLD = frozenset(["requirements", "sole_requirements", "employer", "benefits", "boilerplate"])
-_SILENT = frozenset(["hint", "trait", "delivery", "model"])
-
-
-def _title_end(data: bytes) -> int:
-    """Where the title ends; 0 where the text begins with a sentence and not with a title."""
-    position = 0
-    while True:
-        found = re.compile(rb"[.:\n]").search(data, position, _TITLE_BYTES)
-        end = found.start() if found else min(len(data), _TITLE_BYTES)
-        if found and len(_TOKEN.findall(data, 0, end)) < 2 and end < 6 and end + 1 < len(data):
-            position = end + 1
-            continue
-        break
-    if not found and len(data) > _TITLE_BYTES:
-        end = _TITLE_BYTES
-    if len(_TOKEN.findall(data[:end])) <= _TITLE_WORDS and (found or end == len(data)):
-        return end
-    if len(data) <= 2 * _TITLE_BYTES:
-        comma = re.compile(rb"[,(]").search(data, 12, end)
-        return comma.start() if comma else min(end, _after_words(data, 0, 12))
-    return 0
-
-
-def _sentence(data: bytes, start: int, end: int) -> tuple[int, int]:
-    """The sentence around a place, or as much of an endless one as a reader would take for it."""
-    floor, roof = max(0, start - _SENTENCE), min(len(data), end + _SENTENCE)
-    since = max(data.rfind(b".", floor, start), data.rfind(b":", floor, start)) + 1
-    to = data.find(b".", end, roof)
-    return max(since, floor), to if to >= 0 else roof
-
-
-def _phrase_end(data: bytes, start: int) -> int:
-    found = re.compile(rb"[.,:(\n]").search(data, start + 1, start + 90)
-    end = found.start() if found else min(len(data), start + 90)
-    return min(end, _after_words(data, start, 9))
+    return [h._replace(zone="sole_requirements") if h.zone == "requirements" else h for h in hits]

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,18 @@ from outsourcing_classifier.text import words
 
 HOME = Path(__file__).with_name("rules")
 KINDS = ("listed", "synonym", "narrower", "title", "head", "hint")
-ZONES = ("title", "modifier", "mention", "duties", "body", "requirements", "sole_requirements", "employer", "benefits", "boilerplate")
+ZONES = (
+    "title",
+    "modifier",
+    "mention",
+    "duties",
+    "body",
+    "requirements",
+    "sole_requirements",
+    "employer",
+    "benefits",
+    "boilerplate",
+)
 EFFECTS = ("zone", "negate", "stop", "neutral")
 SCOPES = {"zone": ("section", "sentence", "next"), "negate": ("after", "before")}
 DECISION = (
@@ -25,7 +36,15 @@ DECISION = (
     *("trait_alone", "trait_rows", "hints", "hints_several"),
 )
 MOST_READINGS = 2000  # of one place of a term
-_WORD_SETS = ("head_stops", "head_skips", "head_breaks", "head_tails", "gender_endings", "marks")  # of a language
+_WORD_SETS = (
+    "head_stops",
+    "head_skips",
+    "head_breaks",
+    "head_joins",
+    "head_tails",
+    "gender_endings",
+    "marks",
+)  # of a language
 _ENTRIES = ("rule", "action", "mask", "cue")
 _ID = re.compile(r"[a-z]{2}\.[a-z0-9._-]+")
 
@@ -158,6 +177,7 @@ class Language:
     head_stops: frozenset[bytes]
     head_skips: frozenset[bytes]
     head_breaks: frozenset[bytes]
+    head_joins: frozenset[bytes]
     head_tails: frozenset[bytes]
     gender_endings: frozenset[bytes]
     marks: frozenset[bytes]
@@ -337,9 +357,12 @@ class Rulebook:
         none: tuple[str, ...] = ()
         return cls(
             id=RulebookId(chosen["name"], chosen["version"], data["sha256"]),
-            rules=tuple(Rule(i, x, c, k, none, none, none, Place(f, n)) for i, x, c, k, f, n in data["rules"]),
+            rules=tuple(
+                Rule(i, x, c, k, none, none, none, Place(f, n)) for i, x, c, k, f, n in data["rules"]
+            ),
             actions=tuple(
-                Action(i, x, c, none, none, g, none, none, Place(f, n)) for i, x, c, g, f, n in data["actions"]
+                Action(i, x, c, none, none, g, none, none, Place(f, n))
+                for i, x, c, g, f, n in data["actions"]
             ),
             masks=tuple(Mask(i, x, none, t, none, Place(f, n)) for i, x, t, f, n in data["masks"]),
             cues=tuple(Cue(i, x, e, z, s, none, none, Place(f, n)) for i, x, e, z, s, f, n in data["cues"]),
@@ -356,10 +379,11 @@ class Rulebook:
     @cached_property
     def entries(self) -> dict[str, Entry]:
         """Every entry by its id."""
-        return {e.id: e for e in (*self.rules, *self.actions, *self.masks, *self.cues)}
+        entries: list[Entry] = [*self.rules, *self.actions, *self.masks, *self.cues]
+        return {e.id: e for e in entries}
 
     def side(self, concept: str) -> str | None:
-        """"BPO" or "KPO" in this profile; "OUT" for work in neither list; None for what takes no side."""
+        """ "BPO" or "KPO" in this profile; "OUT" for work in neither list; None for what takes no side."""
         first, _, rest = concept.partition(".")
         if first == "outside":
             return "OUT"
@@ -406,7 +430,9 @@ class Rulebook:
 
     def uses(self) -> Iterator[tuple[Pattern, str, int]]:
         """(pattern, role, index): role is rule, mask, cue, verb or object."""
-        for role, entries in (("rule", self.rules), ("mask", self.masks), ("cue", self.cues)):
+        roles: list[tuple[str, Sequence[Rule | Mask | Cue]]]
+        roles = [("rule", self.rules), ("mask", self.masks), ("cue", self.cues)]
+        for role, entries in roles:
             for index, entry in enumerate(entries):
                 language = self.languages[entry.language]
                 for term in entry.terms:
@@ -444,11 +470,10 @@ class Rulebook:
                     issues.append(
                         Issue("error", f"{rule.place} {rule.id}", f"“{form.decode()}” is too short")
                     )
-        for rule_or_action in (*self.rules, *self.actions):
-            if len(rule_or_action.yes) < 2 or len(rule_or_action.no) < 1:
-                issues.append(
-                    Issue("warning", f"{rule_or_action.place} {rule_or_action.id}", "wants two yes and one no")
-                )
+        tried: list[Rule | Action] = [*self.rules, *self.actions]
+        for one in tried:
+            if len(one.yes) < 2 or len(one.no) < 1:
+                issues.append(Issue("warning", f"{one.place} {one.id}", "wants two yes and one no"))
         return issues
 
 
@@ -467,7 +492,7 @@ def _anchored(concept: str, anchors: Mapping[str, Any]) -> str:
 
 
 def _plain_language(row: dict[str, Any]) -> Language:
-    sets = {key: frozenset(w.encode() for w in row[key]) for key in _WORD_SETS}
+    sets: dict[str, Any] = {key: frozenset(w.encode() for w in row[key]) for key in _WORD_SETS}
     head = (row["code"], row["name"], row["head"], row["action_gap"])
     return Language(*head, {}, {}, {}, **sets, foreign_words=row["foreign_words"])
 
@@ -494,7 +519,8 @@ class _Loader:
         names = self.concept_names(concepts)
         sources = self.sources([*services, *sorted(names)])
         weights = self.weights()
-        profiles = {p.stem: self.sides(f"profiles/{p.name}", names, services) for p in self.home.glob("profiles/*.toml")}
+        files = sorted(self.home.glob("profiles/*.toml"))
+        profiles = {p.stem: self.sides(f"profiles/{p.name}", names, services) for p in files}
         if self.profile not in profiles:
             raise RulebookError(f"no profile {self.profile!r}; there are: {', '.join(sorted(profiles))}")
         profile = profiles[self.profile]
@@ -505,7 +531,9 @@ class _Loader:
         languages: dict[str, Language] = {}
         first = list(sources["documents"])  # the specification's languages before others
         folders = [p.parent for p in self.home.glob("*/language.toml")]
-        for folder in sorted(folders, key=lambda f: (f.name not in first, *(f.name != x for x in first), f.name)):
+        for folder in sorted(
+            folders, key=lambda f: (f.name not in first, *(f.name != x for x in first), f.name)
+        ):
             language = self.language(folder.name)
             languages[language.code] = language
             for path in sorted(folder.glob("*.toml")):
@@ -566,7 +594,7 @@ class _Loader:
         """concepts.toml, as far as it is relied on."""
         file = "concepts.toml"
         data = self.read(file)
-        self.need(file, data, {k: dict for k in ("services", "outside", "delivery", "model", "traits")})
+        self.need(file, data, dict.fromkeys(("services", "outside", "delivery", "model", "traits"), dict))
         for service, row in data["services"].items():
             self.need(file, data["services"], {service: dict}, "services")
             self.need(file, row, {"names": dict, "activities": list}, f"services.{service}")
@@ -583,14 +611,16 @@ class _Loader:
         """sources.toml, in which every concept has its place in every document."""
         file = "sources.toml"
         data = self.read(file)
-        self.need(file, data, {k: dict for k in ("documents", "defaults", "sections", "rows", "anchors")})
+        self.need(file, data, dict.fromkeys(("documents", "defaults", "sections", "rows", "anchors"), dict))
         documents = data["documents"]
         for code in documents:
             self.need(file, documents, {code: dict}, "documents")
             self.need(file, documents[code], {"title": str}, f"documents.{code}")
         self.need(file, data["defaults"], {"other_languages": str}, "defaults")
         if data["defaults"]["other_languages"] not in documents:
-            self.fail(file, "other_languages", f"defaults.other_languages: want one of {', '.join(documents)}")
+            self.fail(
+                file, "other_languages", f"defaults.other_languages: want one of {', '.join(documents)}"
+            )
         for family in ("sections", "rows"):
             for key, names in data[family].items():
                 self.need(file, data[family], {key: dict}, family)
@@ -624,7 +654,7 @@ class _Loader:
         return Weights(data["version"], data["kinds"], data["zones"], data["decision"])
 
     def need(self, file: str, data: dict[str, Any], keys: Mapping[str, type], where: str = "") -> None:
-        """Refuse ``data`` where one of ``keys`` is missing or of another type (float: a number, not negative)."""
+        """Refuse ``data`` where one of ``keys`` is missing or of another type (float: a number from 0)."""
         wanted = {str: "a string", dict: "a table", list: "a list of strings", float: "a number from 0 on"}
         for key, kind in keys.items():
             path = f"{where}.{key}" if where else key
@@ -642,7 +672,9 @@ class _Loader:
     def each(self, file: str, data: dict[str, Any], key: str) -> Iterator[dict[str, Any]]:
         """The entries under ``key``, each with ``self.here`` at its line."""
         entries: list[dict[str, Any]] = data.get(key, [])
-        heads = [n for n, line in enumerate(self.lines[file], 1) if re.match(rf"\s*\[\[\s*{key}\s*\]\]", line)]
+        heads = [
+            n for n, line in enumerate(self.lines[file], 1) if re.match(rf"\s*\[\[\s*{key}\s*\]\]", line)
+        ]
         for number, entry in enumerate(entries):
             if len(heads) == len(entries):  # else they are written in another way, or quoted
                 self.here = Place(file, self.below(file, heads[number]))
@@ -694,7 +726,9 @@ class _Loader:
         for key in data:
             if key not in keys:
                 where = f"{needle}: " if needle else ""
-                self.fail(file, needle or key, f"{where}no key {key!r} here; there are: {', '.join(sorted(keys))}")
+                self.fail(
+                    file, needle or key, f"{where}no key {key!r} here; there are: {', '.join(sorted(keys))}"
+                )
 
     def entry(self, language: Language, data: dict[str, Any], keys: set[str], lists: Iterable[str]) -> Place:
         name = data.get("id")
@@ -726,7 +760,10 @@ class _Loader:
             try:
                 language.pattern(term)
             except ValueError as error:
-                self.refuse(f"{data['id']}: {key}: {term!r}: {error}")
+                message = f"{data['id']}: {key}: {term!r}: {error}"
+            else:
+                continue
+            self.refuse(message)
         return tuple(terms)
 
     def concept(self, data: dict[str, Any], names: set[str]) -> str:
@@ -807,7 +844,17 @@ class _Loader:
     def language(self, folder: str) -> Language:
         file = f"{folder}/language.toml"
         data = self.read(file)
-        keys = {"code", "name", "head", "action_gap", "macros", "inflect", "verbs", "foreign_words", *_WORD_SETS}
+        keys = {
+            "code",
+            "name",
+            "head",
+            "action_gap",
+            "macros",
+            "inflect",
+            "verbs",
+            "foreign_words",
+            *_WORD_SETS,
+        }
         self.known(file, "", data, keys)
         kinds = {"code": str, "name": str, "head": str, "action_gap": float, "inflect": dict}
         self.need(file, data, kinds)
@@ -833,6 +880,7 @@ class _Loader:
         }
         for table in inflect.values():
             table.setdefault("", ("",))
+        sets: dict[str, Any] = {key: frozenset(words(w) for w in data.get(key, [])) for key in _WORD_SETS}
         read = Language(
             data["code"],
             data["name"],
@@ -841,7 +889,7 @@ class _Loader:
             data.get("macros", {}),
             inflect,
             {name: tuple(terms) for name, terms in data.get("verbs", {}).items()},
-            **{key: frozenset(words(w) for w in data.get(key, [])) for key in _WORD_SETS},
+            **sets,
             foreign_words=bool(data.get("foreign_words", False)),
         )
         for name, terms in read.verbs.items():

@@ -73,7 +73,9 @@ _TABLE = bytes(
 )
 _known: dict[str, int] = {}
 # what a folded byte stands for, written as the latin-1 byte that _TABLE sends there
-_VIA = {b: b for b in [*_WORD, 0x20, 0x0A, 0x2D, 0x2C, 0x3A, 0x2E, 0x2F, 0x28, 0x26, 0x3C, 0x3E, _DROP, _EXPAND]}
+_VIA = {
+    b: b for b in [*_WORD, 0x20, 0x0A, 0x2D, 0x2C, 0x3A, 0x2E, 0x2F, 0x28, 0x26, 0x3C, 0x3E, _DROP, _EXPAND]
+}
 _VIA[ord("~")] = 0x9F
 _TABLE = _TABLE[:0x9F] + b"~" + _TABLE[0xA0:]
 
@@ -91,9 +93,7 @@ def _beyond_latin1(error: UnicodeError) -> tuple[bytes, int]:
 
 codecs.register_error("outsourcing_classifier.fold", _beyond_latin1)
 
-_EDIT = (
-    rb"[ \n]{2,}|\n|\x81+|\x8d|&(?:nbsp|quot|lt|gt|,?[0-9x]{2,7})\.| ?&(?:amp\.)? ?|</?[a-z][^<>]{0,80}>"
-)
+_EDIT = rb"[ \n]{2,}|\n|\x81+|\x8d|&(?:nbsp|quot|lt|gt|,?[0-9x]{2,7})\.| ?&(?:amp\.)? ?|</?[a-z][^<>]{0,80}>"
 _NEEDS_EDIT = (b"  ", b"\n", b"\x81", b"\x8d", b"/", b"(", b"&", b"<")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from html.parser import HTMLParser
@@ -9,7 +10,8 @@ from html.parser import HTMLParser
 import pytest
 
 from outsourcing_classifier import Explanation, classify, explain
-from outsourcing_classifier.explain import highlighted
+from outsourcing_classifier.explain import WIDTH, highlighted
+from outsourcing_classifier.results import DecidedBy, Discard, Evidence, Label, Reason, Why
 
 TEXT = "Market research and volume-driven payroll processing; no legal advice."
 NASTY = (
@@ -54,19 +56,20 @@ def test_an_explanation_holds_what_classify_returns() -> None:
 
 def test_plain_text_names_everything() -> None:
     c = classify(TEXT)
-    said = str(explain(TEXT))
+    said = " ".join(str(explain(TEXT)).split())
     assert said.startswith(str(c.label))
     assert c.evidence
     for e in c.evidence:
-        line = next(x for x in said.splitlines() if f"[{e.start}:{e.end}]" in x and e.rule in x)
-        assert f"{e.weight:+.2f}" in line
-        assert f"“{e.text}”" in line
-        assert e.kind in line
+        assert (
+            f"{e.weight:+.2f} “{e.text}” [{e.start}:{e.end}] "
+            f"{e.concept}, {e.kind}, in {e.zone}, rule {e.rule}"
+            in said
+        )
         assert e.citation is not None
         assert str(e.citation) in said
     assert any(d.why == "negated" for d in c.discarded)
     for d in c.discarded:
-        assert f"[{d.start}:{d.end}]  {d.concept}" in said
+        assert f"[{d.start}:{d.end}] {d.concept}" in said
     assert "excluded by a negation (“no”)" in said
     for side in ("BPO", "KPO"):
         assert f"{side} {c.scores[side]:.2f}" in said
@@ -86,8 +89,86 @@ def test_the_comparison_is_filled_in() -> None:
     assert "payroll processing" in rows["services"].said
     said = str(explain(TEXT))
     for row in rows.values():
-        assert row.title in said
-        assert row.bpo in said
+        for word in (*row.title.split(), *row.bpo.split()):
+            assert word in said
+
+
+@pytest.mark.parametrize("text", [TEXT, "Gestió de nòmines i recerca d'inversions. " * 5, "x" * 300, ""])
+def test_lines_of_plain_text_are_not_long(text: str) -> None:
+    said = str(explain(text))
+    assert max(map(len, said.splitlines())) <= WIDTH
+    assert not any(line != line.rstrip() for line in said.splitlines())
+
+
+def test_the_services_row_names_the_words_of_its_side() -> None:
+    e = explain("Payroll processing. Market research.")
+    (row,) = (r for r in e.comparison if r.basis == "services")
+    sides = {x.side for x in e.classification.evidence if x.basis == "services"}
+    assert sides == {"BPO", "KPO"}
+    assert row.said == tuple(dict.fromkeys(x.text for x in e.classification.evidence if x.side == row.side))
+
+
+def discard(start: int, end: int, because: str) -> Discard:
+    text = TEXT[start:end]
+    return Discard(text, start, end, "legal.advice", "en.other", "body", Why.COVERED, because)
+
+
+def test_the_same_words_are_not_called_longer() -> None:
+    e = explain(TEXT)
+    c = e.classification
+    won = max(c.evidence, key=lambda x: x.end - x.start)
+    for start, end, said in (
+        (won.start, won.end, f"the same words count as {won.concept} ({won.rule})"),
+        (won.start + 1, won.end, f"part of a longer occurrence ({won.rule})"),
+        (won.start + 1, won.end + 3, f"overlaps a longer occurrence ({won.rule})"),
+    ):
+        new = dataclasses.replace(c, discarded=(discard(start, end, won.rule),))
+        new_e = dataclasses.replace(e, classification=new)
+        assert said in " ".join(str(new_e).split())
+        assert said in Reader(new_e._repr_html_()).text
+
+
+def by_model() -> Explanation:
+    """What the classifier makes of a model's answer: features with and without a place, and the rest."""
+    text = "Keeps the weekly\npaperwork for new starters tidy."
+    evidence = []
+    for words, name, weight in (
+        ("weekly\npaperwork", "weekly paperwork", 0.9),
+        ("starters", "starters", 0.5),
+        ("tidy", "<tid", -0.2),
+        ("Keeps", "eeps", 0.1),
+        ("", "hr", 0.3),
+        ("", "BPO", 0.2),
+        ("", "all others", -0.4),
+    ):
+        at = text.index(words) if words else 0
+        where = (words, at, at + len(words), "feature." + name)
+        evidence.append(Evidence(*where, "BPO", "model", "feature", "model", "", "", weight, None))
+    e = explain(text)
+    c = dataclasses.replace(
+        e.classification,
+        label=Label.BPO,
+        decided_by=DecidedBy.MODEL,
+        reason=Reason.MODEL,
+        evidence=tuple(evidence),
+        scores={"BPO": 1.4, "KPO": 0.2, "NEITHER": 0.5},
+    )
+    return dataclasses.replace(e, classification=c)
+
+
+def test_an_answer_of_the_model_is_told_in_words() -> None:
+    for said in (" ".join(str(by_model()).split()), " ".join(Reader(by_model()._repr_html_()).text.split())):
+        assert "What the trained model went by" in said
+        assert "“weekly paperwork”" in said
+        for what in (
+            *("the pair of words", "the word", "the letters tid…", "the letters …eeps…"),
+            *("weight of the service line hr", "own score for BPO", "all its other features together"),
+        ):
+            assert what in said
+        assert "feature." not in said
+        assert "“”" not in said
+        assert "[0:0]" not in said
+    assert by_model()._repr_html_().count("<mark ") == 3  # what speaks against the side is not marked
 
 
 def test_catalan_rows_for_a_catalan_text() -> None:
@@ -126,6 +207,8 @@ def test_html_is_escaped_and_well_formed(text: str) -> None:
         "tr",
         "th",
         "td",
+        "caption",
+        "br",
     }
     assert set(reader.attributes) <= {"class", "title", "scope", "open"}
     assert "<script" not in page.lower()

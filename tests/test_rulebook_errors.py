@@ -174,8 +174,8 @@ def test_entries_written_as_inline_tables(broken_rules: Path) -> None:
     """Their line is found, too."""
     (broken_rules / "en" / "more.toml").write_text(
         "\nrule = [\n"
-        ' { id = "en.a.b", concept = "hr.payroll", kind = "listed", terms = ["aa"], yes = ["aa"], no = ["b"] },\n'
-        ' { id = "en.a", concept = "hr.payroll", kind = "sure", terms = ["aaa"], yes = ["aaa"], no = ["b"] },\n'
+        ' { id = "en.a.b", concept = "hr.payroll", kind = "listed", terms = ["aa"], yes = ["aa"] },\n'
+        ' { id = "en.a", concept = "hr.payroll", kind = "sure", terms = ["aaa"], yes = ["aaa"] },\n'
         "]\n"
     )
     assert "more.toml:4: en.a: kind: 'sure'" in refused(broken_rules)
