@@ -43,7 +43,8 @@ class Figure:
 
     def __str__(self) -> str:
         verdict = "ok" if self.value <= self.most else "OVER"
-        return f"| {self.name} | {self.value:,.2f}{self.unit} | {self.most:g}{self.unit} | {verdict} | {self.detail} |"
+        value, most = f"{self.value:,.2f}{self.unit}", f"{self.most:g}{self.unit}"
+        return f"| {self.name} | {value} | {most} | {verdict} | {self.detail} |"
 
 
 class Missing(Exception):
@@ -249,7 +250,7 @@ def _dask(bench: Bench, source: Path) -> Iterator[str]:
             out = score_dask(dd.from_pandas(df, npartitions=8))  # type: ignore[no-untyped-call,unused-ignore]
             column = tables.PREFIX + "label"
             (seconds,) = medians(
-                max(3, bench.runs // 2), lambda out=out: out[column].value_counts().compute()
+                max(3, bench.runs // 2), lambda out=out, column=column: out[column].value_counts().compute()
             )  # type: ignore[misc]
         yield _line("score_dask", cores, bench.rows, seconds)
 
@@ -312,9 +313,7 @@ def main() -> int:
     parser.add_argument("texts", type=Path, help="a CSV file with texts")
     parser.add_argument("--column", default="text")
     parser.add_argument("--rows", type=int, default=100_000, help="of the CSV file that is scored")
-    parser.add_argument(
-        "--runs", type=int, default=7, help="timed runs of each side; 7 at least for figures to quote"
-    )
+    parser.add_argument("--runs", type=int, default=7, help="timed runs of each side; to quote, 7 at least")
     parser.add_argument("--only", nargs="*", help="names of figures")
     parser.add_argument("--cores", action="store_true", help="print the table of CLUSTER.md instead")
     parser.add_argument("--spark", action="store_true")
@@ -336,7 +335,8 @@ def main() -> int:
         )
         if arguments.cores:
             print(
-                "| engine | cores | rows a second | a core | core hours for 1 billion |\n|---|---|---|---|---|"
+                "| engine | cores | rows a second | a core | core hours for 1 billion |\n"
+                "|---|---|---|---|---|"
             )
             for line in cores_table(bench, arguments.spark, arguments.dask):
                 print(line, flush=True)

@@ -71,7 +71,7 @@ class Classifier:
             self._least = confidence_for(self._model.manifest["held_out"], target_precision)
 
     def _open_model(self) -> Model | None:
-        if self.fallback is None or self.fallback == "default" and self.rulebook.id.name != "article":
+        if self.fallback is None or (self.fallback == "default" and self.rulebook.id.name != "article"):
             return None
         if self.fallback != "default":
             return Model.open(self.fallback, self.rulebook.id.sha256)
@@ -94,7 +94,9 @@ class Classifier:
         reading, weights, decision = self._decide(text)
         verdict = None
         if self._model is not None and decision.reason in OPEN:
-            verdict = self._model.judge(reading.folded.data, decision.scores, lines(reading.hits, weights, self.rulebook))
+            verdict = self._model.judge(
+                reading.folded.data, decision.scores, lines(reading.hits, weights, self.rulebook)
+            )
             decision = self._second(decision, verdict)
         if decision.label in (Label.BPO, Label.KPO) and decision.confidence < self._least:
             decision = decision._replace(label=Label.UNKNOWN, reason=Reason.LOW_MARGIN, service=None)
@@ -169,7 +171,9 @@ class Classifier:
 
     @staticmethod
     def _feature(text: str, start: int, end: int, concept: str, side: str, weight: float) -> Evidence:
-        return Evidence(text[start:end], start, end, concept, side, "model", "feature", "model", "", "", weight, None)
+        return Evidence(
+            text[start:end], start, end, concept, side, "model", "feature", "model", "", "", weight, None
+        )
 
     def explain(self, text: str) -> Explanation:
         """Classify one text and set out why. Raises TypeError where ``text`` is not a str."""
@@ -207,7 +211,13 @@ class Classifier:
             if side is None:
                 continue
             if weight <= 0 or by_model:
-                why = Why.UNDECIDED if by_model and weight > 0 else Why.ZONE if book.weights.zones[hit.zone] <= 0 else Why.SATURATED
+                why = (
+                    Why.UNDECIDED
+                    if by_model and weight > 0
+                    else Why.ZONE
+                    if book.weights.zones[hit.zone] <= 0
+                    else Why.SATURATED
+                )
                 idle.append(
                     Discard(text[start:end], start, end, entry.concept, entry.id, hit.zone, why, hit.zone)
                 )
@@ -236,9 +246,7 @@ class Classifier:
         for d in reading.dropped:
             start, end = source(d.start), source(d.end)
             out.append(
-                Discard(
-                    text[start:end], start, end, d.entry.concept, d.entry.id, d.zone, d.why, d.because
-                )
+                Discard(text[start:end], start, end, d.entry.concept, d.entry.id, d.zone, d.why, d.because)
             )
         return out
 
@@ -267,10 +275,7 @@ class Classifier:
         if not hits:
             return Delivery()
         modes = [h.entry.concept.partition(".")[2] for h in hits]
-        if len(set(modes)) > 1:
-            mode = None
-        else:
-            mode = modes[0]
+        mode = modes[0] if len(set(modes)) == 1 else None
         source = reading.folded.source
         return Delivery(mode, "stated", tuple((source(h.start), source(h.end)) for h in hits))
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from outsourcing_classifier import __version__
@@ -39,24 +41,36 @@ def _parser() -> argparse.ArgumentParser:
     score = commands.add_parser(
         "score",
         help="label every row of a file",
-        description="Label every row of a CSV, TSV, JSON Lines or Parquet file, plain or packed by gzip or zstd "
-        "(.gz, .zst). The original columns come out as they came in, ours after them. The output appears when "
-        "it is complete.",
+        description="Label every row of a CSV, TSV, JSON Lines or Parquet file, plain or packed by gzip or "
+        "zstd (.gz, .zst). The original columns come out as they came in, ours after them. The output "
+        "appears when it is complete.",
     )
     score.add_argument("source", metavar="IN", help="the file to read; - is standard input")
-    score.add_argument("-o", "--output", required=True, metavar="OUT", help="the file to write; - is standard output")
+    score.add_argument(
+        "-o", "--output", required=True, metavar="OUT", help="the file to write; - is standard output"
+    )
     score.add_argument("--text-column", default="description", metavar="NAME", help="default: description")
-    score.add_argument("--format", metavar="F", help="csv, tsv, jsonl or parquet; default: by the file's name")
+    score.add_argument(
+        "--format", metavar="F", help="csv, tsv, jsonl or parquet; default: by the file's name"
+    )
     score.add_argument("--delimiter", default=None, metavar="C", help="default: a comma, for TSV a tab")
     score.add_argument("--encoding", default="utf-8", metavar="E", help="default: utf-8")
     score.add_argument("--prefix", default=None, metavar="P", help="what output columns begin with")
-    score.add_argument("--columns", default=None, metavar="A,B", help="the output columns wanted; default: all")
-    score.add_argument("--evidence", action="store_true", help="add a column with all evidence as JSON")
-    score.add_argument("--workers", type=int, default=1, metavar="N", help="processes; the output is the same for any N")
-    score.add_argument("--overwrite", action="store_true", help="replace the output file")
-    score.add_argument("--resume", action="store_true", help="go on where a run of the same input and options stopped")
     score.add_argument(
-        "--fail-on-row-error", action="store_true", help="stop at the first row that is ragged or holds no text"
+        "--columns", default=None, metavar="A,B", help="the output columns wanted; default: all"
+    )
+    score.add_argument("--evidence", action="store_true", help="add a column with all evidence as JSON")
+    score.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="processes; the output is the same for any N"
+    )
+    score.add_argument("--overwrite", action="store_true", help="replace the output file")
+    score.add_argument(
+        "--resume", action="store_true", help="go on where a run of the same input and options stopped"
+    )
+    score.add_argument(
+        "--fail-on-row-error",
+        action="store_true",
+        help="stop at the first row that is ragged or holds no text",
     )
     score.add_argument(
         "--spreadsheet-safe",
@@ -64,11 +78,41 @@ def _parser() -> argparse.ArgumentParser:
         help="put an apostrophe before original cells that a spreadsheet would run; ours are always safe",
     )
     score.add_argument("--summary", action="store_true", help="print a table at the end, on stderr")
-    score.add_argument("--progress", action="store_true", help="show progress even when stderr is no terminal")
+    score.add_argument(
+        "--progress", action="store_true", help="show progress even when stderr is no terminal"
+    )
     _add_engine(score)
 
+    measure = commands.add_parser("evaluate", help="measure accuracy on labelled rows")
+    measure.add_argument("source", metavar="LABELLED.csv")
+    measure.add_argument("--text-column", default="description", metavar="NAME", help="default: description")
+    measure.add_argument("--label-column", default="label", metavar="NAME", help="default: label")
+    measure.add_argument("--second-label", metavar="NAME", help="another annotator's label")
+    for option in ("service", "language", "source", "id"):
+        measure.add_argument(f"--{option}-column", metavar="NAME", help=f"column of the {option}")
+    measure.add_argument("--map", action="append", default=[], metavar="WORDS=LABEL", help="a label in other words")
+    measure.add_argument("--report", metavar="OUT.html", help="write the report, one HTML file")
+    measure.add_argument("--compare", metavar="WITH", help="no-fallback, profile=NAME or rules=DIR, on the same rows")
+    measure.add_argument("--json", action="store_true", help="print everything as JSON")
+    measure.add_argument("--delimiter", default=",", metavar="C", help="default: a comma")
+    measure.add_argument("--encoding", default="utf-8-sig", metavar="E", help="default: utf-8")
+    _add_engine(measure)
+
+    trained = commands.add_parser("train", help="train a fallback model on labelled rows")
+    trained.add_argument("source", metavar="LABELLED.csv", nargs="+", help="CSV files with texts and labels")
+    trained.add_argument("-o", "--output", required=True, metavar="DIR", help="the folder to write the model to")
+    trained.add_argument("--text-column", default="text", metavar="NAME", help="default: text")
+    trained.add_argument("--label-column", default="label", metavar="NAME", help="default: label")
+    trained.add_argument("--group-column", metavar="NAME", help="rows of one group are never parted; default: batch")
+    trained.add_argument("--references", metavar="DIR", help="a folder with O*NET, ESCO and CPV labels to train on too")
+    trained.add_argument("--leave-out", metavar="CSV", help="texts (column text) that must not be trained on")
+    trained.add_argument("--joblib", metavar="FILE", help="write scikit-learn's own model there too")
+    trained.add_argument("--overwrite", action="store_true", help="replace the output folder's model")
+    _add_engine(trained)
+
     rules = commands.add_parser("rules", help="check or list the rulebook")
-    rules.add_argument("action", choices=["check", "list", "weights"])
+    rules.add_argument("action", choices=["check", "list", "weights", "fit"])
+    rules.add_argument("--data", metavar="CSV", nargs="+", help="fit: labelled texts, as in training_data/")
     rules.add_argument("--rules", metavar="DIR", help="a folder of rules instead of the shipped one")
     rules.add_argument("--profile", default="article", metavar="NAME")
     return parser
@@ -76,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_engine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--profile", default="article", metavar="NAME", help="article (default) or in-10ta")
-    parser.add_argument("--rules", metavar="DIR", help="a folder of rules instead of the shipped one")
+    parser.add_argument("--rules", metavar="DIR", help="rules instead of the shipped ones; without model")
     parser.add_argument("--no-fallback", action="store_true", help="rules alone, no trained model")
 
 
@@ -87,6 +131,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "classify": _one,
         "explain": _one,
         "score": _score,
+        "evaluate": _evaluate,
+        "train": _train,
         "rules": _rules,
     }
     try:
@@ -147,7 +193,7 @@ def _print(text: str) -> None:
 def _classifier(arguments: argparse.Namespace) -> Classifier:
     from outsourcing_classifier.classifier import Classifier
 
-    fallback = None if arguments.no_fallback else "default"
+    fallback = None if arguments.no_fallback or arguments.rules else "default"
     return Classifier(arguments.profile, arguments.rules, fallback)
 
 
@@ -216,7 +262,8 @@ class _Progress:
         left = tally.seconds_left
         mix = " ".join(f"{label} {n / tally.rows:.0%}" for label, n in sorted(tally.labels.items()))
         rest = f", {left:,.0f} s left" if left is not None else ""
-        print(f"\r{tally.rows:,} rows, {tally.rate:,.0f} a second{rest}   {mix}\x1b[K", end="", file=sys.stderr, flush=True)
+        line = f"\r{tally.rows:,} rows, {tally.rate:,.0f} a second{rest}   {mix}\x1b[K"
+        print(line, end="", file=sys.stderr, flush=True)
 
     def close(self) -> None:
         if self._shown:
@@ -234,6 +281,97 @@ def _summary(tally: Tally) -> str:
     return "\n".join(lines)
 
 
+def _evaluate(arguments: argparse.Namespace) -> int:
+    from outsourcing_classifier.evaluate import EvaluationError, compare, evaluate, read_csv
+
+    if len(arguments.delimiter) != 1:
+        print("--delimiter: want one character", file=sys.stderr)
+        return USAGE
+    pairs = [pair.rpartition("=") for pair in arguments.map]
+    kind, _, value = (arguments.compare or "").partition("=")
+    if not all(words and label for words, _, label in pairs):
+        print("--map: want WORDS=LABEL", file=sys.stderr)
+        return USAGE
+    if arguments.compare and not (arguments.compare == "no-fallback" or (kind in ("profile", "rules") and value)):
+        print("--compare: want no-fallback, profile=NAME or rules=DIR", file=sys.stderr)
+        return USAGE
+    columns = {
+        "text": arguments.text_column, "label": arguments.label_column, "second_label": arguments.second_label,
+        "service": arguments.service_column, "language": arguments.language_column,
+        "source": arguments.source_column, "row_id": arguments.id_column,
+    }
+    mapping = {words: label for words, _, label in pairs}
+    try:
+        rows = read_csv(arguments.source, arguments.delimiter, arguments.encoding)
+        result = evaluate(rows, **columns, mapping=mapping, classifier=_classifier(arguments))
+        comparison = None
+        if arguments.compare:
+            changes = {"profile": {"profile": value}, "rules": {"rules": value}}.get(kind, {"no_fallback": True})
+            other = argparse.Namespace(**{**vars(arguments), **changes})
+            second = evaluate(rows, **columns, mapping=mapping, classifier=_classifier(other), name=arguments.compare)
+            comparison = compare(result, second)
+        if arguments.report:
+            result.report(arguments.report, comparison)
+    except EvaluationError as error:
+        print(error, file=sys.stderr)
+        return USAGE
+    except OSError as error:
+        print(f"{arguments.report}: {error.strerror}", file=sys.stderr)
+        return USAGE
+    if arguments.json:
+        out = {**result.to_dict(), "comparison": comparison.to_dict() if comparison else None}
+        print(json.dumps(out, ensure_ascii=False, indent=1))
+    else:
+        print(result, *([comparison] if comparison else []), sep="\n\n")
+    return DONE
+
+
+def _fit(book: Rulebook, files: Sequence[str]) -> int:
+    """Print weights fitted to labelled texts, with standard errors, as ``rules/weights.toml`` has them."""
+    from outsourcing_classifier.fitting import fit
+    from outsourcing_classifier.model import ModelError
+    from outsourcing_classifier.training import examples
+
+    if not files:
+        print("fit: want --data with at least one CSV file", file=sys.stderr)
+        return USAGE
+    try:
+        rows = examples(files, "text", "label", None)
+    except ModelError as error:
+        print(error, file=sys.stderr)
+        return USAGE
+    held = [e for e in rows if e.held]
+    result = fit(book, [e.text for e in held], [e.label for e in held], [e.group for e in held])
+    for name, value in result.values.items():
+        print(f"{name:24}{value:8.3f}  ± {result.errors[name]:.3f}")
+    print(f"{result.texts} texts; log loss {result.log_loss:.3f}; {result.accuracy:.1%} right", file=sys.stderr)
+    return DONE
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    from outsourcing_classifier.classifier import Classifier
+    from outsourcing_classifier.model import ModelError
+    from outsourcing_classifier.training import examples, references, save_joblib, train
+
+    try:
+        classifier = Classifier(arguments.profile, arguments.rules, fallback=None)
+        columns = (arguments.text_column, arguments.label_column, arguments.group_column)
+        rows = examples(arguments.source, *columns)
+        if arguments.references:
+            rows += references(arguments.references, arguments.leave_out)
+        if Path(arguments.output, "manifest.json").exists() and not arguments.overwrite:
+            raise ModelError(f"{arguments.output} holds a model; say --overwrite to replace it")
+        tell = functools.partial(print, file=sys.stderr, flush=True)
+        model = train(rows, classifier.view, classifier.rulebook.id.sha256, tell=tell)
+        model.save(arguments.output)
+        if arguments.joblib:
+            save_joblib(model, arguments.joblib)
+    except ModelError as error:
+        print(error, file=sys.stderr)
+        return CONFIGURATION
+    return DONE
+
+
 def _rules(arguments: argparse.Namespace) -> int:
     book = Rulebook.load(arguments.profile, arguments.rules)
     if arguments.action == "list":
@@ -243,6 +381,8 @@ def _rules(arguments: argparse.Namespace) -> int:
             side = book.side(entry.concept) or "-"
             _print(f"{entry.id}\t{entry.concept}\t{side}\t{entry.kind}\t{'; '.join(terms)}")
         return DONE
+    if arguments.action == "fit":
+        return _fit(book, arguments.data or [])
     if arguments.action == "weights":
         w = book.weights
         for title, table in (("kind", w.kinds), ("zone", w.zones), ("decision", w.decision)):

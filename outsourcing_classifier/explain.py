@@ -166,8 +166,8 @@ class Explanation:
             f"<p class='oc-text'>{highlighted(self.text, c.evidence)}</p>"
             f"{evidence}<p>Scores: {escape(scores)}</p>{lost}{delivery}"
             f"<details open><summary>The article's comparison, filled in for this text</summary>"
-            f"<div class='oc-wide'><table><thead><tr><th>Basis</th><th>BPO</th><th>KPO</th><th>This text</th></tr>"
-            f"</thead><tbody>{table}</tbody></table></div></details>"
+            f"<div class='oc-wide'><table><thead><tr><th>Basis</th><th>BPO</th><th>KPO</th>"
+            f"<th>This text</th></tr></thead><tbody>{table}</tbody></table></div></details>"
             f"<p><small>Rulebook {escape(c.rulebook.name)} {escape(c.rulebook.version)}, sha256 "
             f"{c.rulebook.sha256[:12]}</small></p></div>"
         )

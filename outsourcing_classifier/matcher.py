@@ -16,14 +16,14 @@ from outsourcing_classifier.text import Folded
 from outsourcing_classifier.zones import SILENT, UNTOLD, Heads, Phrase, Zones, after_words
 
 _TOKEN = re.compile(rb"[a-z0-9~]+")
-_SPACED = bytes(b if chr(b).isalnum() and b < 128 or b == 0x7E else 0x20 for b in range(256))
+_SPACED = bytes(b if b in b"abcdefghijklmnopqrstuvwxyz0123456789~" else 0x20 for b in range(256))
 _SOFT = frozenset(b" \n-/")  # bytes that may stand between two words of a term
 _REACH = 600  # bytes that a negation's sentence is followed at most
 _NEGATED_WORDS = 14  # that a negation reaches at most
 _CLEAR_MARKS = 5  # different small words that make a text's language clear
 _CLEAR_BYTES = 60
 _TELLING = frozenset(["title", "modifier", "duties", "body"])
-_RANK = {k: i for i, k in enumerate(("mask", "listed", "synonym", "title", "narrower", "action", "head"))}
+_RANK = {k: i for i, k in enumerate(("listed", "synonym", "title", "narrower", "action", "head"))}
 
 
 class Occurrence(NamedTuple):
@@ -203,7 +203,7 @@ class Matcher:
         """Languages whose terms do not count here, and the language that the text clearly is in."""
         speaking = {c.entry.language for c in candidates}
         doubtful = sorted(x for x in speaking if not self.rulebook.languages[x].foreign_words)
-        if not doubtful or len(speaking) == 1 and len(data) < _CLEAR_BYTES:
+        if not doubtful or (len(speaking) == 1 and len(data) < _CLEAR_BYTES):
             return {}
         tokens = set(_TOKEN.findall(data))
         marks = {code: len(tokens & x.marks) for code, x in self.rulebook.languages.items()}
@@ -249,7 +249,9 @@ class Matcher:
                 objects.append(occurrence)
         return out
 
-    def _active(self, data: bytes, verbs: list[Occurrence], target: Occurrence, out: list[_Candidate]) -> None:
+    def _active(
+        self, data: bytes, verbs: list[Occurrence], target: Occurrence, out: list[_Candidate]
+    ) -> None:
         """The nearest verb before an object, for each of the object's actions."""
         wanted = set(target.use.object_of)
         for verb in reversed(verbs):
@@ -266,9 +268,13 @@ class Matcher:
             if not wanted:
                 break
 
-    def _passive(self, data: bytes, objects: list[Occurrence], verb: Occurrence, out: list[_Candidate]) -> None:
+    def _passive(
+        self, data: bytes, objects: list[Occurrence], verb: Occurrence, out: list[_Candidate]
+    ) -> None:
         """Objects right before a verb: "invoices processed", "invoice processing"."""
         for target in reversed(objects):
+            if target.end > verb.start:
+                continue
             between = data[target.end : verb.start]
             if len(between) > 16 or between.count(b" ") > 2:
                 break
@@ -290,7 +296,9 @@ class _Excluded:
 
     def __init__(self, data: bytes, cues: Sequence[tuple[int, int, Cue]]) -> None:
         stops = [start for start, _, cue in cues if cue.effect == "stop"]
-        self._stretches = sorted(self._stretch(data, *cue, stops) for cue in cues if cue[2].effect == "negate")
+        self._stretches = sorted(
+            self._stretch(data, *cue, stops) for cue in cues if cue[2].effect == "negate"
+        )
         self._starts = [s[0] for s in self._stretches]
 
     @staticmethod
@@ -319,7 +327,7 @@ def _longest(
 ) -> tuple[list[_Candidate], list[tuple[_Candidate, _Candidate]]]:
     """The longest that do not overlap, and each loser with the one that covers it.
 
-    Between equals a mask wins, then the closer kind, then the language that more of the text speaks.
+    Between equals a mask wins, then the language that more of the text speaks, then the closer kind.
     A mask hides services; what lies outside both lists stays to be seen.
     """
     votes = Counter([c.entry.language for c in candidates])
@@ -327,9 +335,10 @@ def _longest(
         candidates,
         key=lambda c: (
             -c.length,
-            _RANK.get("mask" if isinstance(c.entry, Mask) else c.entry.kind, 9),
+            not isinstance(c.entry, Mask),
             c.start,
             -votes[c.entry.language],
+            _RANK.get(c.entry.kind, 9) if not isinstance(c.entry, Mask) else 0,
             languages[c.entry.language],
             c.entry.id,
         ),
@@ -393,7 +402,7 @@ def _in_phrases(hits: list[Hit], zones: Zones) -> list[Hit]:
     phrases: dict[Phrase, list[int]] = {}
     for hit in hits:
         language = hit.entry.language
-        if hit.entry.kind == "title" and hit.zone not in UNTOLD and not zones.is_post(hit.start, hit.end, language):
+        if hit.entry.kind == "title" and hit.zone not in UNTOLD and not zones.is_post(hit.start):
             hit = hit._replace(zone="mention")
         if hit.zone == "title":
             phrase = zones.phrase(hit.start)
@@ -404,7 +413,8 @@ def _in_phrases(hits: list[Hit], zones: Zones) -> list[Hit]:
         heads = {
             i
             for i in inside
-            if out[i].entry.kind not in SILENT and zones.heads(phrase, out[i].start, out[i].end, out[i].entry.language)
+            if out[i].entry.kind not in SILENT
+            and zones.heads(phrase, out[i].start, out[i].end, out[i].entry.language)
         }
         if heads:
             for i in inside:
@@ -416,6 +426,6 @@ def _in_phrases(hits: list[Hit], zones: Zones) -> list[Hit]:
 
 def _promoted(hits: list[Hit]) -> list[Hit]:
     """Where nothing but the requirements tells of the work, they tell of it."""
-    if any(h.zone in _TELLING for h in hits if h.entry.kind not in SILENT):
+    if any(h.zone in _TELLING for h in hits if h.entry.kind != "trait"):
         return hits
     return [h._replace(zone="sole_requirements") if h.zone == "requirements" else h for h in hits]

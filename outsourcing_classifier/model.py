@@ -19,9 +19,7 @@ from typing import Any, NamedTuple
 
 HOME = Path(__file__).with_name("fallback")
 CLASSES = ("BPO", "KPO", "NEITHER")
-SEED = 20240601
-_FORMAT = 1
-_LEAST_ROWS = 60
+FORMAT = 1
 _MAX_BYTES = 64 << 20
 
 
@@ -106,8 +104,8 @@ class Model:
             raise ModelError(f"{error.filename}: {error.strerror}") from None
         except ValueError as error:
             raise ModelError(f"{home / 'manifest.json'}: not JSON: {error}") from None
-        if not isinstance(manifest, dict) or manifest.get("format") != _FORMAT:
-            raise ModelError(f"{home}: a model of format {_FORMAT} is wanted")
+        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+            raise ModelError(f"{home}: a model of format {FORMAT} is wanted")
         if hashlib.sha256(names + data).hexdigest() != manifest.get("sha256"):
             raise ModelError(f"{home}: the files are not those that were trained (SHA-256 differs)")
         if rulebook_sha256 is not None and manifest["rulebook"] != rulebook_sha256:
@@ -149,7 +147,9 @@ class Model:
         text = json.dumps(manifest, indent=1, ensure_ascii=False, sort_keys=True)
         (home / "manifest.json").write_text(text + "\n", "utf-8")
 
-    def features(self, data: bytes, rules: Mapping[str, float], services: Mapping[str, float]) -> list[Feature]:
+    def features(
+        self, data: bytes, rules: Mapping[str, float], services: Mapping[str, float]
+    ) -> list[Feature]:
         """The known features of a text: letter and word groups weighed by tf-idf to length one, and signals."""
         counts: dict[str, list[int]] = {}
         known = self.vocabulary
@@ -173,7 +173,9 @@ class Model:
         for feature in self.features(data, rules, services):
             at = self.vocabulary[feature.name] * width
             row = self.weights[at : at + width]
-            moved.append((feature, {c: feature.value * (row[i] - row[-1]) for i, c in enumerate(CLASSES[:-1])}))
+            moved.append(
+                (feature, {c: feature.value * (row[i] - row[-1]) for i, c in enumerate(CLASSES[:-1])})
+            )
         bias = {c: self.bias[i] - self.bias[-1] for i, c in enumerate(CLASSES[:-1])}
         scores = {c: bias[c] + math.fsum(m[c] for _, m in moved) for c in CLASSES[:-1]}
         scores[CLASSES[-1]] = 0.0
@@ -181,18 +183,6 @@ class Model:
         powers = {c: math.exp(s - top) for c, s in scores.items()}
         total = math.fsum(powers.values())
         return Verdict({c: p / total for c, p in powers.items()}, scores, moved, bias)
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One labelled text. Texts of one ``group`` never straddle training and testing; ``held`` says
-    that the rules were not tuned on it, so that it may tell how often an answer is right."""
-
-    text: str
-    label: str
-    group: str
-    weight: float = 1.0
-    held: bool = True
 
 
 class View(NamedTuple):
@@ -204,239 +194,6 @@ class View(NamedTuple):
     label: str | None
     confidence: float
     open: bool
-
-
-def train(
-    examples: Sequence[Example],
-    view: Callable[[str], View],
-    rulebook_sha256: str,
-    *,
-    penalty: float = 6.0,
-    most_features: int = 40_000,
-    folds: int = 5,
-    tell: Callable[[str], None] = lambda line: None,
-) -> Model:
-    """Train on labelled texts (BPO, KPO, NEITHER).
-
-    ``view`` gives what the rules make of a text. The temperature that calibrates the probabilities and the threshold come from texts outside the
-    fold trained on, those on which the rules abstain. Same examples, same versions: same bytes.
-
-    Needs scikit-learn. Raises :class:`ModelError` where the examples cannot support a model.
-    """
-    _check(examples, folds)
-    import numpy as np
-    import sklearn
-    from sklearn.model_selection import GroupKFold
-
-    views = [view(e.text) for e in examples]
-    truth = np.array([CLASSES.index(e.label) for e in examples])
-    weight = np.array([e.weight for e in examples])
-    own = weight >= 1.0
-    held = np.array([e.held for e in examples]) & own
-    undecided = np.array([v.open for v in views])
-    groups = np.array([e.group for e in examples])
-    bags = [_bag(v) for v in views]
-    logits = np.zeros((len(examples), len(CLASSES)))
-    for n, (inside, outside) in enumerate(GroupKFold(folds).split(bags, truth, groups), 1):
-        part = _fit([bags[i] for i in inside], truth[inside], weight[inside], penalty, most_features)
-        logits[outside] = part.logits([bags[i] for i in outside])
-        right = (logits[outside].argmax(1) == truth[outside])[own[outside]]
-        tell(f"fold {n} of {folds}: {right.mean():.3f} of {right.size} own texts right")
-    judged = undecided & held if (undecided & held).sum() >= _LEAST_ROWS else held
-    temperature = _temperature(logits[judged], truth[judged])
-    chances = _softmax(logits / temperature)
-    threshold = _threshold(chances[judged], truth[judged])
-    answers, confidences = _answers(views, chances, threshold)
-    curve = _curve(answers[held], confidences[held], truth[held])
-    figures = _figures(chances, answers, truth, held, judged)
-    for line in figures:
-        tell(line)
-    tell(f"temperature {temperature:.3f}; threshold {threshold:.3f} on {int(judged.sum())} undecided texts")
-    final = _fit(bags, truth, weight, penalty, most_features)
-    checksum = hashlib.sha256()
-    for e in examples:
-        checksum.update(f"{e.label}\0{e.group}\0{e.weight:g}\0{e.text}\0".encode())
-    manifest = {
-        "format": _FORMAT,
-        "classes": list(CLASSES),
-        "bias": (final.bias / temperature).tolist(),
-        "threshold": threshold,
-        "temperature": temperature,
-        "rulebook": rulebook_sha256,
-        "scikit-learn": sklearn.__version__,
-        "examples": len(examples),
-        "data_sha256": checksum.hexdigest(),
-        "seed": SEED,
-        "figures": figures,
-        "held_out": curve,
-    }
-    return Model(
-        {name: i for i, name in enumerate(final.names)},
-        array("d", final.idf),
-        array("d", (final.weights / temperature).ravel()),
-        tuple(manifest["bias"]),
-        threshold,
-        manifest,
-    )
-
-
-def _check(examples: Sequence[Example], folds: int) -> None:
-    unknown = sorted({str(e.label) for e in examples} - set(CLASSES))
-    if unknown:
-        raise ModelError(f"unknown label {', '.join(map(repr, unknown[:5]))}; there are: {', '.join(CLASSES)}")
-    if len(examples) < _LEAST_ROWS:
-        raise ModelError(f"{len(examples)} rows; at least {_LEAST_ROWS} are wanted")
-    counts = {c: sum(e.label == c for e in examples) for c in CLASSES}
-    few = [f"{c} {n}" for c, n in counts.items() if n < 2 * folds]
-    if few:
-        raise ModelError(f"too few rows of {', '.join(few)}; at least {2 * folds} of each class are wanted")
-    groups = len({e.group for e in examples})
-    if groups < folds:
-        raise ModelError(f"{groups} groups; at least {folds} are wanted for testing on unseen ones")
-
-
-@dataclass(frozen=True)
-class _Fitted:
-    names: list[str]
-    idf: list[float]
-    weights: Any
-    bias: Any
-
-    def logits(self, bags: Sequence[tuple[dict[str, int], dict[str, float]]]) -> Any:
-        return _matrix(bags, self.names, self.idf) @ self.weights + self.bias
-
-
-def _bag(view: View) -> tuple[dict[str, int], dict[str, float]]:
-    counts: dict[str, int] = {}
-    for name, _, _ in grams(view[0]):
-        counts[name] = counts.get(name, 0) + 1
-    return counts, dict(signals(view[1], view[2]))
-
-
-def _fit(bags: Sequence[Any], truth: Any, weight: Any, penalty: float, most: int) -> _Fitted:
-    import numpy as np
-    from sklearn.linear_model import LogisticRegression
-
-    frequency: dict[str, int] = {}
-    for counts, _ in bags:
-        for name in counts:
-            frequency[name] = frequency.get(name, 0) + 1
-    kept = [n for n, f in frequency.items() if f >= 3]
-    kept = sorted(sorted(kept, key=lambda n: (-frequency[n], n))[:most])
-    marks = sorted({name for _, marks in bags for name in marks})
-    names = kept + marks
-    idf = [math.log((1 + len(bags)) / (1 + frequency[n])) + 1.0 for n in kept] + [1.0] * len(marks)
-    classes = np.bincount(truth, minlength=len(CLASSES))
-    balance = len(truth) / len(CLASSES) / np.maximum(classes, 1)
-    model = LogisticRegression(C=penalty, max_iter=3000, tol=1e-6, random_state=SEED)
-    model.fit(_matrix(bags, names, idf), truth, sample_weight=weight * balance[truth])
-    return _Fitted(names, idf, model.coef_.T.copy(), model.intercept_.copy())
-
-
-def _matrix(bags: Sequence[Any], names: Sequence[str], idf: Sequence[float]) -> Any:
-    import numpy as np
-    from scipy.sparse import csr_matrix
-
-    place = {name: i for i, name in enumerate(names)}
-    values: list[float] = []
-    columns: list[int] = []
-    starts = [0]
-    for counts, marks in bags:
-        row = [(place[n], (1.0 + math.log(c)) * idf[place[n]]) for n, c in counts.items() if n in place]
-        norm = math.sqrt(math.fsum(v * v for _, v in row)) or 1.0
-        row = [(i, v / norm) for i, v in row] + [(place[n], v) for n, v in marks.items() if n in place]
-        columns += [i for i, _ in row]
-        values += [v for _, v in row]
-        starts.append(len(columns))
-    return csr_matrix((np.array(values), np.array(columns), np.array(starts)), shape=(len(bags), len(names)))
-
-
-def _softmax(logits: Any) -> Any:
-    import numpy as np
-
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
-
-
-def _temperature(logits: Any, truth: Any) -> float:
-    """The one number by which logits are divided so that held-out log loss is least."""
-    import numpy as np
-    from scipy.optimize import minimize_scalar
-
-    def loss(log_t: float) -> float:
-        chances = _softmax(logits / math.exp(log_t))
-        return float(-np.log(np.maximum(chances[np.arange(len(truth)), truth], 1e-12)).mean())
-
-    return round(math.exp(minimize_scalar(loss, bounds=(-2, 3), method="bounded").x), 6)
-
-
-def _threshold(chances: Any, truth: Any) -> float:
-    """Where naming a side gives the best macro-F1 on held-out texts, a half at least."""
-    import numpy as np
-
-    best, at = -1.0, 0.5
-    sides = chances[:, :2]
-    top, side = sides.max(1), sides.argmax(1)
-    for cut in np.arange(0.5, 0.96, 0.01):
-        answer = np.where(top >= cut, side, 2)
-        f1 = [
-            2 * ((answer == c) & (truth == c)).sum() / max(1, (answer == c).sum() + (truth == c).sum())
-            for c in range(len(CLASSES))
-        ]
-        if np.mean(f1) > best:
-            best, at = float(np.mean(f1)), float(cut)
-    return round(at, 2)
-
-
-def _answers(views: Sequence[View], chances: Any, threshold: float) -> tuple[Any, Any]:
-    """What rules and model answer together, and how sure they are."""
-    import numpy as np
-
-    answers, confidences = np.full(len(views), 2), np.zeros(len(views))
-    for i, v in enumerate(views):
-        side = int(chances[i, :2].argmax())
-        if v.label is not None:
-            answers[i], confidences[i] = CLASSES.index(v.label), v.confidence
-        elif v.open and chances[i, side] >= threshold:
-            answers[i], confidences[i] = side, chances[i, side]
-    return answers, confidences
-
-
-def _curve(answers: Any, confidences: Any, truth: Any) -> list[list[float]]:
-    """(confidence, named with at least that, right of those), for :func:`confidence_for`."""
-    import numpy as np
-
-    named = answers < 2
-    out = []
-    for cut in np.arange(0.5, 0.996, 0.005):
-        inside = named & (confidences >= cut)
-        out.append([round(float(cut), 3), int(inside.sum()), int((answers == truth)[inside].sum())])
-    return out
-
-
-def _figures(chances: Any, answers: Any, truth: Any, held: Any, judged: Any) -> list[str]:
-    """Macro-F1 outside the fold with a bootstrap interval, on texts that the rules were not tuned on."""
-    import numpy as np
-
-    random = np.random.default_rng(SEED)
-    lines = []
-    for title, mask, said in (
-        ("model alone", held, chances.argmax(1)),
-        ("model where the rules abstain", judged, chances.argmax(1)),
-        ("rules and model", held, answers),
-    ):
-        answer, gold = said[mask], truth[mask]
-
-        def macro(pick: Any, answer: Any = answer, gold: Any = gold) -> float:
-            a, g = answer[pick], gold[pick]
-            present = [c for c in range(len(CLASSES)) if (g == c).any()]
-            f1 = [2 * ((a == c) & (g == c)).sum() / ((a == c).sum() + (g == c).sum()) for c in present]
-            return float(np.mean(f1))
-
-        draws = sorted(macro(random.integers(0, len(gold), len(gold))) for _ in range(400))
-        value = macro(np.arange(len(gold)))
-        lines.append(f"{title}: macro-F1 {value:.3f} (95 % {draws[10]:.3f} to {draws[389]:.3f}), {len(gold)} texts")
-    return lines
 
 
 def lower_bound(right: int, of: int, level: float = 0.95) -> float:

@@ -11,6 +11,9 @@ from outsourcing_classifier.results import Label, Reason
 from outsourcing_classifier.rulebook import Rulebook
 
 WEAK = frozenset({"hint", "trait", "model"})  # kinds that decide nothing while something stronger speaks
+ACTIVITY = frozenset(
+    {"listed", "synonym", "narrower", "title", "head", "action", "hint"}
+)  # kinds beside which a trait only tips the balance
 
 
 class Decision(NamedTuple):
@@ -51,7 +54,7 @@ def weigh(hits: Sequence[Hit], rulebook: Rulebook) -> list[float]:
         kinds.get(h.entry.kind, 0.0) * zones[h.zone] * share
         for h, share in zip(hits, repetitions(hits, rulebook), strict=True)
     ]
-    activity = any(w > 0 and h.entry.kind not in WEAK for h, w in zip(hits, weights, strict=True))
+    activity = any(w > 0 and h.entry.kind in ACTIVITY for h, w in zip(hits, weights, strict=True))
     hinted: dict[str | None, float] = {}
     hints: dict[str | None, set[bytes]] = {}
     for hit in hits:
@@ -96,7 +99,11 @@ def decide(hits: Sequence[Hit], weights: Sequence[float], rulebook: Rulebook, ne
         return Decision(Label.MIXED, Reason.BOTH_KINDS, None, services, 0.5 + share / 2, scores)
     side = "BPO" if bpo >= kpo else "KPO"
     top = max(bpo, kpo)
-    if side in best and best[side][1].entry.kind == "trait" and _rows(hits, side, rulebook) < constants["trait_rows"]:
+    if (
+        side in best
+        and best[side][1].entry.kind == "trait"
+        and _rows(hits, side, rulebook) < constants["trait_rows"]
+    ):
         return Decision(Label.UNKNOWN, Reason.LOW_MARGIN, None, services, chances[2], scores)
     if top < constants["least"] or top <= neither:
         if total["OUT"] > top:

@@ -67,7 +67,9 @@ class Heads:
             if data[slice(*tokens[i])] in self.stops:
                 last = i - 1
                 break
-        while last > first and (tokens[last][1] - tokens[last][0] == 1 or data[slice(*tokens[last])] in self.tails):
+        while last > first and (
+            tokens[last][1] - tokens[last][0] == 1 or data[slice(*tokens[last])] in self.tails
+        ):
             last -= 1
         return tokens[first][0], tokens[last][1]
 
@@ -91,7 +93,8 @@ class Zones:
             if cue.effect != "zone":
                 continue
             if cue.scope == "section":
-                if start >= self._starts[-1] and self._is_heading(start, end):
+                strict = start < self._title_end and cue.zone != "duties"
+                if start >= self._starts[-1] and self._is_heading(start, end, strict):
                     self._starts.append(start)
                     self._zones.append(cue.zone)
             elif cue.scope == "sentence":
@@ -137,15 +140,12 @@ class Zones:
         """Whether what stands from ``start`` to ``end`` is the head of a phrase."""
         return end == phrase.last if self._heads.last[language] else start == phrase.first
 
-    def is_post(self, start: int, end: int, language: str) -> bool:
+    def is_post(self, start: int) -> bool:
         """Whether a job title stands for the post itself and not for somebody met at work."""
         phrase = self.phrase(start)
         if phrase is None:
             return False
-        if self._heads.last[language]:
-            return end <= phrase.last
-        between = _TOKEN.findall(self._data, phrase.first, start)
-        return self._heads.breaks.isdisjoint(between)
+        return self._heads.breaks.isdisjoint(_TOKEN.findall(self._data, phrase.first, start))
 
     def joined(self, phrase: Phrase, start: int) -> bool:
         """Whether a place stands beside the head ("a call centre *and* market research")."""
@@ -169,7 +169,8 @@ class Zones:
             if tokens:
                 yield Phrase(since, to, *self._heads.edges(self._data, tokens))
 
-    def _is_heading(self, start: int, end: int) -> bool:
+    def _is_heading(self, start: int, end: int, strict: bool) -> bool:
+        """Whether a cue stands as a heading; ``strict``: only with a colon or at the end of its line."""
         data = self._data
         before = data[max(0, start - 3) : start].rstrip(b" -/")
         if before and before[-1] not in b".:\n,(":
@@ -177,6 +178,8 @@ class Zones:
         after = data[end : end + 3].lstrip(b" ")
         if not after or after[0] in b":.\n-":
             return True
+        if strict:
+            return False
         first, following = self._folded.source(start), self._folded.source(end)
         rest = self._text[following : following + 3].lstrip()
         return self._text[first : first + 1].isupper() and rest[:1].isupper()

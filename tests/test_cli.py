@@ -177,7 +177,7 @@ def test_interrupted_is_130(
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("outsourcing_classifier.files.row", stop)
+    monkeypatch.setattr("outsourcing_classifier.classifier.Classifier.classify", stop)
     assert score(b"description\nx\n") == 130
     assert capsys.readouterr().err == "interrupted\n"
     assert score.left() == set()
@@ -239,12 +239,7 @@ def test_line_endings_stay(score: Run) -> None:
     [
         (),
         ("--encoding", "utf8"),
-        pytest.param(
-            ("--encoding", "UTF-8"),
-            marks=pytest.mark.xfail(
-                strict=True, reason="files._Lines knows the BOM only by the spellings utf-8 and utf8"
-            ),
-        ),
+        ("--encoding", "UTF-8"),
     ],
 )
 def test_byte_order_mark(score: Run, options: tuple[str, ...]) -> None:
@@ -267,7 +262,6 @@ def test_ragged_rows(score: Run) -> None:
     assert rows[1][-2:] == ["more", "still"]
 
 
-@pytest.mark.xfail(strict=True, reason="files._join changes the user's own cells of a long row")
 def test_ragged_rows_keep_their_values(score: Run) -> None:
     assert score(b"id,description\n-5,=lunch,+more\n") == 0
     row = score.rows()[1]
@@ -389,14 +383,7 @@ def test_output_over_the_input(score: Run) -> None:
         (b"description\nx\n", ("--delimiter", ",,"), ["--delimiter", "one character"]),
         (b"description\nx\n", ("--delimiter", ""), ["--delimiter", "one character"]),
         (b"id,description\n1,a\rb\n", (), ["row 1"]),
-        pytest.param(
-            b"description\nx\n",
-            ("--encoding", "hex"),
-            ["hex"],
-            marks=pytest.mark.xfail(
-                strict=True, raises=LookupError, reason="score_csv: a codec not for text"
-            ),
-        ),
+        (b"description\nx\n", ("--encoding", "hex"), ["hex"]),
     ],
 )
 def test_bad_input_is_2_with_a_message(
@@ -429,7 +416,6 @@ def test_folder_as_input_or_output(score: Run, tmp_path: Path, capsys: pytest.Ca
     assert score.left() == {"folder"}
 
 
-@pytest.mark.xfail(strict=True, reason="files._score: our columns are written inside the open quote and lost")
 def test_an_open_quote_at_the_end_of_the_file(score: Run) -> None:
     """A refusal would do as well, a loss without a word would not."""
     if score(b'id,description\n1,lunch\n2,"payroll processing\n3,lunch\n') == 2:
