@@ -140,7 +140,7 @@ class Classifier:
         reading = self._matcher.read(text)
         weights = scoring.weigh(reading.hits, self.rulebook)
         negated = any(d.why is Why.NEGATED for d in reading.dropped)
-        return reading, weights, scoring.decide(reading.hits, weights, self.rulebook, negated)
+        return reading, weights, scoring.decide(reading.hits, weights, self.rulebook, len(text), negated)
 
     def _second(self, decision: Decision, verdict: Verdict) -> Decision:
         """The model's answer where it is sure enough; else the abstention, with the model's confidence in it."""
@@ -180,7 +180,7 @@ class Classifier:
         return explanation(text, self.classify(text), self.rulebook)
 
     def _empty(self, text: str) -> Classification:
-        decision = scoring.decide((), (), self.rulebook, negated=False)
+        decision = scoring.decide((), (), self.rulebook)
         return Classification(
             Label.UNKNOWN,
             None,

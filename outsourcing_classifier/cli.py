@@ -90,9 +90,13 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument("--second-label", metavar="NAME", help="another annotator's label")
     for option in ("service", "language", "source", "id"):
         measure.add_argument(f"--{option}-column", metavar="NAME", help=f"column of the {option}")
-    measure.add_argument("--map", action="append", default=[], metavar="WORDS=LABEL", help="a label in other words")
+    measure.add_argument(
+        "--map", action="append", default=[], metavar="WORDS=LABEL", help="a label in other words"
+    )
     measure.add_argument("--report", metavar="OUT.html", help="write the report, one HTML file")
-    measure.add_argument("--compare", metavar="WITH", help="no-fallback, profile=NAME or rules=DIR, on the same rows")
+    measure.add_argument(
+        "--compare", metavar="WITH", help="no-fallback, profile=NAME or rules=DIR, on the same rows"
+    )
     measure.add_argument("--json", action="store_true", help="print everything as JSON")
     measure.add_argument("--delimiter", default=",", metavar="C", help="default: a comma")
     measure.add_argument("--encoding", default="utf-8-sig", metavar="E", help="default: utf-8")
@@ -100,11 +104,17 @@ def _parser() -> argparse.ArgumentParser:
 
     trained = commands.add_parser("train", help="train a fallback model on labelled rows")
     trained.add_argument("source", metavar="LABELLED.csv", nargs="+", help="CSV files with texts and labels")
-    trained.add_argument("-o", "--output", required=True, metavar="DIR", help="the folder to write the model to")
+    trained.add_argument(
+        "-o", "--output", required=True, metavar="DIR", help="the folder to write the model to"
+    )
     trained.add_argument("--text-column", default="text", metavar="NAME", help="default: text")
     trained.add_argument("--label-column", default="label", metavar="NAME", help="default: label")
-    trained.add_argument("--group-column", metavar="NAME", help="rows of one group are never parted; default: batch")
-    trained.add_argument("--references", metavar="DIR", help="a folder with O*NET, ESCO and CPV labels to train on too")
+    trained.add_argument(
+        "--group-column", metavar="NAME", help="rows of one group are never parted; default: batch"
+    )
+    trained.add_argument(
+        "--references", metavar="DIR", help="a folder with O*NET, ESCO and CPV labels to train on too"
+    )
     trained.add_argument("--leave-out", metavar="CSV", help="texts (column text) that must not be trained on")
     trained.add_argument("--joblib", metavar="FILE", help="write scikit-learn's own model there too")
     trained.add_argument("--overwrite", action="store_true", help="replace the output folder's model")
@@ -292,13 +302,19 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     if not all(words and label for words, _, label in pairs):
         print("--map: want WORDS=LABEL", file=sys.stderr)
         return USAGE
-    if arguments.compare and not (arguments.compare == "no-fallback" or (kind in ("profile", "rules") and value)):
+    if arguments.compare and not (
+        arguments.compare == "no-fallback" or (kind in ("profile", "rules") and value)
+    ):
         print("--compare: want no-fallback, profile=NAME or rules=DIR", file=sys.stderr)
         return USAGE
     columns = {
-        "text": arguments.text_column, "label": arguments.label_column, "second_label": arguments.second_label,
-        "service": arguments.service_column, "language": arguments.language_column,
-        "source": arguments.source_column, "row_id": arguments.id_column,
+        "text": arguments.text_column,
+        "label": arguments.label_column,
+        "second_label": arguments.second_label,
+        "service": arguments.service_column,
+        "language": arguments.language_column,
+        "source": arguments.source_column,
+        "row_id": arguments.id_column,
     }
     mapping = {words: label for words, _, label in pairs}
     try:
@@ -306,9 +322,13 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         result = evaluate(rows, **columns, mapping=mapping, classifier=_classifier(arguments))
         comparison = None
         if arguments.compare:
-            changes = {"profile": {"profile": value}, "rules": {"rules": value}}.get(kind, {"no_fallback": True})
+            changes = {"profile": {"profile": value}, "rules": {"rules": value}}.get(
+                kind, {"no_fallback": True}
+            )
             other = argparse.Namespace(**{**vars(arguments), **changes})
-            second = evaluate(rows, **columns, mapping=mapping, classifier=_classifier(other), name=arguments.compare)
+            second = evaluate(
+                rows, **columns, mapping=mapping, classifier=_classifier(other), name=arguments.compare
+            )
             comparison = compare(result, second)
         if arguments.report:
             result.report(arguments.report, comparison)
@@ -344,7 +364,9 @@ def _fit(book: Rulebook, files: Sequence[str]) -> int:
     result = fit(book, [e.text for e in held], [e.label for e in held], [e.group for e in held])
     for name, value in result.values.items():
         print(f"{name:24}{value:8.3f}  ± {result.errors[name]:.3f}")
-    print(f"{result.texts} texts; log loss {result.log_loss:.3f}; {result.accuracy:.1%} right", file=sys.stderr)
+    print(
+        f"{result.texts} texts; log loss {result.log_loss:.3f}; {result.accuracy:.1%} right", file=sys.stderr
+    )
     return DONE
 
 

@@ -23,6 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from outsourcing_classifier.classifier import Classifier
+from outsourcing_classifier.output import FileError, Output, StoppedError
 from outsourcing_classifier.source import (
     ROWS,
     Blocks,
@@ -32,9 +34,6 @@ from outsourcing_classifier.source import (
     stem_and_packing,
     zstandard_library,
 )
-
-from outsourcing_classifier.classifier import Classifier
-from outsourcing_classifier.output import FileError, Output, StoppedError
 from outsourcing_classifier.tables import (
     COLUMNS,
     PREFIX,
@@ -457,15 +456,20 @@ class _CsvJob(_Job):
 
     def cells(self, columns: list[list[Any]]) -> list[str]:
         """Our cells of each row, joined; harmless in a spreadsheet."""
-        safe: list[list[str]] = []
-        for values in columns:
-            texts = [v if isinstance(v, str) else "" if v is None else format(v, ".4f") for v in values]
-            if any(t[:1] in _FORMULA for t in set(texts)):
-                texts = [_calm(t) for t in texts]
-            safe.append(texts)
-        out = io.StringIO()
-        csv.writer(out, delimiter=self.delimiter, lineterminator="\n").writerows(zip(*safe, strict=True))
-        return out.getvalue().split("\n")[:-1]
+        ready = [self._escaped(values) for values in columns]
+        return list(map(self.delimiter.join, zip(*ready, strict=True)))
+
+    def _escaped(self, values: list[Any]) -> list[str]:
+        """A column's cells as text, quoted where they must be; most values come again and again."""
+        cells = {}
+        for value in dict.fromkeys(values):
+            text = value if isinstance(value, str) else "" if value is None else f"{value:.4f}"
+            if text[:1] in _FORMULA and text:
+                text = _calm(text)
+            if self.delimiter in text or '"' in text or "\n" in text or "\r" in text:
+                text = '"' + text.replace('"', '""') + '"'
+            cells[value] = text
+        return [cells[value] for value in values]
 
     def safe(self, fields: list[str], raw: str) -> str:
         """The original cells, raw, or made harmless where that is asked for and needed."""

@@ -55,17 +55,17 @@ def fit(
     wrong = sorted(set(labels) - set(CLASSES))
     if wrong:
         raise ValueError(f"labels: want {', '.join(CLASSES)}; got {', '.join(wrong)}")
-    tensor = _tensor(rulebook, texts)
+    tensor, aside = _tensor(rulebook, texts)
     truth = np.array([CLASSES.index(x) for x in labels])
     start = _start(rulebook)
-    best, loss, accuracy = _minimise(tensor, truth, start)
+    best, loss, accuracy = _minimise(tensor, aside, truth, start)
     random = np.random.default_rng(seed)
     names = sorted(set(groups))
     members = {name: np.flatnonzero(np.array(groups) == name) for name in names}
     draws = []
     for _ in range(resamples):
         chosen = np.concatenate([members[names[i]] for i in random.integers(0, len(names), len(names))])
-        draws.append(_minimise(tensor[chosen], truth[chosen], start)[0])
+        draws.append(_minimise(tensor[chosen], aside[chosen], truth[chosen], start)[0])
     spread = np.std(np.exp(draws), axis=0, ddof=1) if resamples > 1 else np.zeros(len(start))
     keys = _keys()
     return Fit(
@@ -89,8 +89,8 @@ def _start(rulebook: Rulebook) -> Any:
     return np.log(np.maximum([*values, w.decision["neither"], w.decision["outside"]], 1e-3))
 
 
-def _tensor(rulebook: Rulebook, texts: Sequence[str]) -> Any:
-    """texts x sides x kinds x zones: sums of ``decay ** repetition``."""
+def _tensor(rulebook: Rulebook, texts: Sequence[str]) -> tuple[Any, Any]:
+    """texts x sides x kinds x zones: how much each hit still counts, summed; and what length adds to NEITHER."""
     import numpy as np
 
     matcher = Matcher(Index.build(rulebook))
@@ -102,10 +102,11 @@ def _tensor(rulebook: Rulebook, texts: Sequence[str]) -> Any:
             side = rulebook.side(hit.entry.concept)
             if side in SIDES and hit.entry.kind in FREE_KINDS and hit.zone in zones:
                 out[row, SIDES.index(side), FREE_KINDS.index(hit.entry.kind), zones.index(hit.zone)] += share
-    return out
+    aside = rulebook.weights.decision["aside"] * np.log1p(np.array([len(t) for t in texts]) / 400)
+    return out, aside
 
 
-def _minimise(tensor: Any, truth: Any, start: Any) -> tuple[Any, float, float]:
+def _minimise(tensor: Any, aside: Any, truth: Any, start: Any) -> tuple[Any, float, float]:
     import numpy as np
     from scipy.optimize import minimize
 
@@ -116,7 +117,7 @@ def _minimise(tensor: Any, truth: Any, start: Any) -> tuple[Any, float, float]:
     def scores(x: Any) -> Any:
         kind, zone = np.exp(x[:kinds]), np.append(np.exp(x[kinds : kinds + zones]), 1.0)
         sums = np.einsum("nskz,k,z->ns", tensor, kind, zone)
-        neither = np.exp(x[-2]) + np.exp(x[-1]) * sums[:, 2]
+        neither = np.exp(x[-2]) + aside + np.exp(x[-1]) * sums[:, 2]
         return np.column_stack([sums[:, 0], sums[:, 1], neither])
 
     def loss(x: Any) -> float:

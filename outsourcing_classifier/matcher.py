@@ -21,7 +21,6 @@ _SOFT = frozenset(b" \n-/")  # bytes that may stand between two words of a term
 _REACH = 600  # bytes that a negation's sentence is followed at most
 _NEGATED_WORDS = 14  # that a negation reaches at most
 _CLEAR_MARKS = 5  # different small words that make a text's language clear
-_CLEAR_BYTES = 60
 _TELLING = frozenset(["title", "modifier", "duties", "body"])
 _RANK = {k: i for i, k in enumerate(("listed", "synonym", "title", "narrower", "action", "head"))}
 
@@ -203,14 +202,14 @@ class Matcher:
         """Languages whose terms do not count here, and the language that the text clearly is in."""
         speaking = {c.entry.language for c in candidates}
         doubtful = sorted(x for x in speaking if not self.rulebook.languages[x].foreign_words)
-        if not doubtful or (len(speaking) == 1 and len(data) < _CLEAR_BYTES):
+        if not doubtful:
             return {}
         tokens = set(_TOKEN.findall(data))
         marks = {code: len(tokens & x.marks) for code, x in self.rulebook.languages.items()}
         spoken = max(marks, key=lambda code: marks[code])
-        if marks[spoken] < _CLEAR_MARKS:
+        if marks[spoken] < min(_CLEAR_MARKS, 1 + len(tokens) // 12):
             return {}
-        return {x: spoken for x in doubtful if x != spoken and marks[x] * 3 <= marks[spoken]}
+        return {x: spoken for x in doubtful if x != spoken and marks[x] * 3 <= marks[spoken] - 1}
 
     def _winning_cues(self, found: list[Occurrence]) -> list[tuple[int, int, Cue]]:
         """Cues by position, the longest at each place."""

@@ -33,7 +33,7 @@ EFFECTS = ("zone", "negate", "stop", "neutral")
 SCOPES = {"zone": ("section", "sentence", "next"), "negate": ("after", "before")}
 DECISION = (
     *("neither", "outside", "decay", "side_decay", "least", "mixed_share", "mixed_least", "decide"),
-    *("trait_alone", "trait_rows", "hints", "hints_several"),
+    *("trait_alone", "trait_rows", "hints", "hints_several", "aside"),
 )
 MOST_READINGS = 2000  # of one place of a term
 _WORD_SETS = (

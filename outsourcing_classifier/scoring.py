@@ -11,6 +11,7 @@ from outsourcing_classifier.results import Label, Reason
 from outsourcing_classifier.rulebook import Rulebook
 
 WEAK = frozenset({"hint", "trait", "model"})  # kinds that decide nothing while something stronger speaks
+BODY = frozenset({"body", "duties"})
 ACTIVITY = frozenset(
     {"listed", "synonym", "narrower", "title", "head", "action", "hint"}
 )  # kinds beside which a trait only tips the balance
@@ -47,13 +48,18 @@ def weigh(hits: Sequence[Hit], rulebook: Rulebook) -> list[float]:
 
     Hints of one side weigh at most ``hints`` together, too little to decide alone, and at most
     ``hints_several`` where the title has two different ones. Traits weigh more where no activity is
-    named.
+    named. Where the title names a side (or work outside), the others weigh less in the body.
     """
     kinds, zones, decision = rulebook.weights.kinds, rulebook.weights.zones, rulebook.weights.decision
     weights = [
         kinds.get(h.entry.kind, 0.0) * zones[h.zone] * share
         for h, share in zip(hits, repetitions(hits, rulebook), strict=True)
     ]
+    titled = _titled(hits, rulebook)
+    if titled:
+        for i, hit in enumerate(hits):
+            if hit.zone in BODY and rulebook.side(hit.entry.concept) not in titled:
+                weights[i] *= decision["untitled"]
     activity = any(w > 0 and h.entry.kind in ACTIVITY for h, w in zip(hits, weights, strict=True))
     hinted: dict[str | None, float] = {}
     hints: dict[str | None, set[bytes]] = {}
@@ -72,8 +78,11 @@ def weigh(hits: Sequence[Hit], rulebook: Rulebook) -> list[float]:
     return weights
 
 
-def decide(hits: Sequence[Hit], weights: Sequence[float], rulebook: Rulebook, negated: bool) -> Decision:
-    """The label with its reason. ``negated``: some activity was excluded by a negation."""
+def decide(
+    hits: Sequence[Hit], weights: Sequence[float], rulebook: Rulebook, length: int = 0, negated: bool = False
+) -> Decision:
+    """The label with its reason. ``length``: of the text in code points, for the longer a text, the more
+    is said in it by the way. ``negated``: some activity was excluded by a negation."""
     constants = rulebook.weights.decision
     total = {"BPO": 0.0, "KPO": 0.0, "OUT": 0.0}
     lines: dict[str, float] = {}
@@ -89,7 +98,8 @@ def decide(hits: Sequence[Hit], weights: Sequence[float], rulebook: Rulebook, ne
         if side not in best or weight > best[side][0]:
             best[side] = (weight, hit)
     bpo, kpo = total["BPO"], total["KPO"]
-    neither = constants["neither"] + constants["outside"] * total["OUT"]
+    aside = constants["aside"] * math.log1p(length / 400)
+    neither = constants["neither"] + aside + constants["outside"] * total["OUT"]
     scores = {"BPO": bpo, "KPO": kpo, "NEITHER": neither}
     chances = _softmax((bpo, kpo, neither))
     both = any(h.entry.concept == "model.both" and w >= 0 for h, w in zip(hits, weights, strict=True))

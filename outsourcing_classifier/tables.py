@@ -43,7 +43,9 @@ STATUSES = ("ok", "empty", "missing", "not_text", "ragged")
 ROW_ERRORS = frozenset({"missing", "not_text", "ragged"})
 _TOP = 3  # pieces of evidence in the readable column
 _NAMED = 20  # columns that a message names at most
-_ROWS = 1000  # texts that classify_rows takes at a time
+_ROWS = 1000  # texts taken at a time
+_KNOWN = 5000  # answers kept at most
+_NO_TEXT = {"label": "UNKNOWN", "confidence": None, "reason": str(Reason.EMPTY), EVIDENCE: "[]"}
 
 
 def evidence_json(c: Classification) -> str:
@@ -59,19 +61,19 @@ def _evidence(c: Classification) -> str:
     return "; ".join([f"{' '.join(e.text.split())[:80]} ({e.concept} {e.weight:+.2f})" for e in top])
 
 
-_CELLS: dict[str, Callable[[Classification], str | float]] = {
-    "label": lambda c: str(c.label),
-    "service": lambda c: c.service or "",
-    "confidence": lambda c: c.confidence,
-    "decided_by": lambda c: str(c.decided_by or ""),
-    "reason": lambda c: str(c.reason),
-    "evidence": _evidence,
-    "rules": lambda c: " ".join(dict.fromkeys([e.rule for e in c.evidence])),
-    "basis": lambda c: " ".join(dict.fromkeys([e.basis for e in c.evidence])),
-    "delivery": lambda c: c.delivery.mode or "",
-    "languages": lambda c: " ".join(c.languages),
-    "status": lambda c: "empty" if c.reason is Reason.EMPTY else "ok",
-    EVIDENCE: evidence_json,
+_CELLS: dict[str, Callable[[list[Classification]], list[Any]]] = {
+    "label": lambda cs: [str(c.label) for c in cs],
+    "service": lambda cs: [c.service or "" for c in cs],
+    "confidence": lambda cs: [c.confidence for c in cs],
+    "decided_by": lambda cs: [str(c.decided_by or "") for c in cs],
+    "reason": lambda cs: [str(c.reason) for c in cs],
+    "evidence": lambda cs: [_evidence(c) for c in cs],
+    "rules": lambda cs: [" ".join(dict.fromkeys([e.rule for e in c.evidence])) for c in cs],
+    "basis": lambda cs: [" ".join(dict.fromkeys([e.basis for e in c.evidence])) for c in cs],
+    "delivery": lambda cs: [c.delivery.mode or "" for c in cs],
+    "languages": lambda cs: [" ".join(c.languages) for c in cs],
+    "status": lambda cs: ["empty" if c.reason is Reason.EMPTY else "ok" for c in cs],
+    EVIDENCE: lambda cs: [evidence_json(c) for c in cs],
 }
 
 
@@ -96,20 +98,31 @@ def classify_texts(
     chosen = classifier or default_classifier()
     book = chosen.rulebook.id
     same = {"rulebook": _line(f"{book.name} {book.version} {book.sha256[:12]}"), "version": __version__}
-    cells = [(name, _CELLS[name]) for name in names if name not in same]
-    known: dict[str, tuple[Any, ...]] = {}  # a text met before has its answer
-    rows = []
-    for text in texts:
-        if isinstance(text, str):
-            row = known.get(text)
-            if row is None:
-                c = chosen.classify(text)
-                row = known[text] = tuple([cell(c) for _, cell in cells])
-        else:
-            row = _no_text(_status_of(text), tuple(name for name, _ in cells))
-        rows.append(row)
-    made = dict(zip([n for n, _ in cells], map(list, zip(*rows, strict=True)), strict=True)) if rows else {}
-    return {n: [same[n]] * len(rows) if n in same else made.get(n, []) for n in names}
+    out: dict[str, list[Any]] = {name: [] for name in names}
+    known: dict[str, Classification] = {}  # a text met before has its answer
+    source = iter(texts)
+    count = 0
+    while some := list(islice(source, _ROWS)):
+        count += len(some)
+        if len(known) > _KNOWN:
+            known.clear()
+        found: list[Classification] = []
+        odd: dict[int, str] = {}
+        for i, text in enumerate(some):
+            if not isinstance(text, str):
+                odd[i] = _status_of(text)
+                continue
+            c = known.get(text)
+            if c is None:
+                c = known[text] = chosen.classify(text)
+            found.append(c)
+        for name, values in out.items():
+            if name not in same:
+                cells = _CELLS[name](found)
+                for i, status in odd.items():
+                    cells.insert(i, status if name == "status" else _NO_TEXT.get(name, ""))
+                values += cells
+    return {n: [same[n]] * count if n in same else values for n, values in out.items()}
 
 
 def classify_rows(
@@ -298,17 +311,6 @@ def encodable(values: list[Any]) -> list[Any]:
     except UnicodeEncodeError:
         return [v.encode("utf-8", "backslashreplace").decode() if isinstance(v, str) else v for v in values]
     return values
-
-
-def _no_text(status: str, names: tuple[str, ...]) -> tuple[Any, ...]:
-    fixed: dict[str, Any] = {
-        "label": "UNKNOWN",
-        "confidence": None,
-        "reason": str(Reason.EMPTY),
-        "status": status,
-    }
-    fixed[EVIDENCE] = "[]"
-    return tuple(fixed.get(name, "") for name in names)
 
 
 def _status_of(value: object) -> str:
