@@ -302,7 +302,8 @@ def machine(classifier: Classifier) -> str:
     book = classifier.rulebook.id
     return (
         f"{model}, {os.cpu_count()} cores{load}; Python {platform.python_version()}, "
-        f"outsourcing-classifier {__version__}, rulebook {book.name} {book.sha256[:12]}, {', '.join(versions)}"
+        f"outsourcing-classifier {__version__}, rulebook {book.name} {book.sha256[:12]}, "
+        f"{', '.join(versions)}"
     )
 
 

@@ -292,7 +292,7 @@ def _summary(tally: Tally) -> str:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    from outsourcing_classifier.evaluate import EvaluationError, compare, evaluate, read_csv
+    from outsourcing_classifier.evaluation import EvaluationError, compare, evaluate, read_csv
 
     if len(arguments.delimiter) != 1:
         print("--delimiter: want one character", file=sys.stderr)

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from outsourcing_classifier.evaluate import ANSWERS, TRUTHS, Evaluation
+from outsourcing_classifier.evaluation import ANSWERS, TRUTHS, Evaluation
 from outsourcing_classifier.results import Classification
 
 if TYPE_CHECKING:

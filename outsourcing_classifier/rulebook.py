@@ -33,7 +33,7 @@ EFFECTS = ("zone", "negate", "stop", "neutral")
 SCOPES = {"zone": ("section", "sentence", "next"), "negate": ("after", "before")}
 DECISION = (
     *("neither", "outside", "decay", "side_decay", "least", "mixed_share", "mixed_least", "decide"),
-    *("trait_alone", "trait_rows", "hints", "hints_several", "aside"),
+    *("trait_alone", "trait_rows", "hints", "hints_several", "aside", "untitled"),
 )
 MOST_READINGS = 2000  # of one place of a term
 _WORD_SETS = (
@@ -311,6 +311,7 @@ class Rulebook:
     _profiles: Mapping[str, Any] = field(repr=False)
     _sources: Mapping[str, Any] = field(repr=False)
     _citations: dict[tuple[str, str], Citation] = field(default_factory=dict, repr=False)
+    _sides_of: dict[str, str | None] = field(default_factory=dict, repr=False)
 
     @classmethod
     def load(cls, profile: str = "article", path: str | Path | None = None) -> Rulebook:
@@ -384,6 +385,11 @@ class Rulebook:
 
     def side(self, concept: str) -> str | None:
         """ "BPO" or "KPO" in this profile; "OUT" for work in neither list; None for what takes no side."""
+        if concept not in self._sides_of:
+            self._sides_of[concept] = self._side(concept)
+        return self._sides_of[concept]
+
+    def _side(self, concept: str) -> str | None:
         first, _, rest = concept.partition(".")
         if first == "outside":
             return "OUT"

@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 
 from outsourcing_classifier import Classification, Classifier, Label, Reason, Rulebook
-from outsourcing_classifier.evaluate import (
+from outsourcing_classifier.evaluation import (
     EvaluationError,
     _binomial,
     _resampled,

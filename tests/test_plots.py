@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from outsourcing_classifier import Classification, Classifier
-from outsourcing_classifier.evaluate import Evaluation, evaluate
+from outsourcing_classifier.evaluation import Evaluation, evaluate
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from outsourcing_classifier import Classifier
-from outsourcing_classifier.evaluate import Evaluation, compare, evaluate
+from outsourcing_classifier.evaluation import Evaluation, compare, evaluate
 from outsourcing_classifier.report import BUDGET, _windows, page, preview, write
 
 NASTY = (

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from outsourcing_classifier import Classifier
-from outsourcing_classifier.evaluate import compare, evaluate
+from outsourcing_classifier.evaluation import compare, evaluate
 
 CHROMIUM = next(
     (p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None
