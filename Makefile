@@ -13,10 +13,12 @@ SHELL := /bin/bash
 
 VENV := .venv
 BIN := $(VENV)/bin
+BASE := $(VENV)/.base
 READY := $(VENV)/.ready
+SLOW := $(VENV)/.slow
 PYTHON ?=
 
-demo: $(READY)
+demo: $(BASE)
 	@mkdir -p out
 	$(BIN)/outsourcing-classifier score notebooks/sample_activities.csv -o out/sample_scored.csv --overwrite --summary
 	printf '\n%s\n\n' 'Written to out/sample_scored.csv. One of the texts explained:'
@@ -25,7 +27,7 @@ demo: $(READY)
 test: lint
 	$(BIN)/python -m pytest
 
-test-slow: $(READY)
+test-slow: $(SLOW)
 	$(BIN)/python -m pytest tests/slow
 
 lint: $(READY)
@@ -35,7 +37,7 @@ lint: $(READY)
 clean:
 	rm -rf $(VENV) out build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 
-$(READY): pyproject.toml
+$(BASE): pyproject.toml
 	@new_enough='import sys; sys.exit(sys.version_info < (3, 11))'
 	python=''
 	for candidate in $(PYTHON) python3.14 python3.13 python3.12 python3.11 python3; do
@@ -57,5 +59,13 @@ $(READY): pyproject.toml
 	    rm -rf $(VENV)
 	    "$$python" -m venv $(VENV)
 	fi
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	touch $@
+
+$(READY): $(BASE)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	touch $@
+
+$(SLOW): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,slow]'
 	touch $@

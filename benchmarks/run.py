@@ -101,9 +101,7 @@ class Bench:
         ours, theirs = medians(self.runs, self.score(source, workers), self.polars(source))
         name = f"score, CSV to CSV, {workers} process{'es' * (workers > 1)}, against polars read + write"
         micro = 1e6 / self.rows
-        return Figure(
-            name, ours / theirs, most, "", f"{ours * micro:.1f} against {theirs * micro:.2f} µs a row"
-        )
+        return Figure(name, ours / theirs, most, "", f"{ours * micro:.1f} against {theirs * micro:.2f} µs a row")
 
     def of_length(self, length: int, count: int) -> list[str]:
         """Texts of just that many characters that rules decide."""
@@ -124,9 +122,7 @@ class Bench:
     def classify(self, length: int, most: float) -> Figure:
         texts = self.of_length(length, 100_000 // length)
         (ours,) = medians(self.runs, lambda: [self.classifier.classify(t) for t in texts])
-        return Figure(
-            f"classify, {length:,} characters, rules decide", ours / len(texts) * 1e6, most, " µs", ""
-        )
+        return Figure(f"classify, {length:,} characters, rules decide", ours / len(texts) * 1e6, most, " µs", "")
 
     def against_sklearn(self, most: float) -> Figure:
         try:
@@ -143,9 +139,7 @@ class Bench:
             self.runs, lambda: [self.classifier.classify(t) for t in texts], lambda: peer.predict(texts)
         )
         detail = f"{ours / len(texts) * 1e6:.0f} against {theirs / len(texts) * 1e6:.0f} µs a text"
-        return Figure(
-            "classify against TF-IDF(1,2) + LogisticRegression, batch", ours / theirs, most, "", detail
-        )
+        return Figure("classify against TF-IDF(1,2) + LogisticRegression, batch", ours / theirs, most, "", detail)
 
     def against_spacy(self, most: float) -> Figure:
         try:
@@ -155,9 +149,7 @@ class Bench:
             raise Missing("spacy is not installed") from None
         from outsourcing_classifier import Rulebook
 
-        plain = [
-            term for rule in Rulebook.load().rules for term in rule.terms if not set("*~(|){}") & set(term)
-        ]
+        plain = [term for rule in Rulebook.load().rules for term in rule.terms if not set("*~(|){}") & set(term)]
         nlp = spacy.blank("xx")
         peer = PhraseMatcher(nlp.vocab, attr="LOWER")
         peer.add("TERM", list(nlp.pipe(plain)))
@@ -183,9 +175,7 @@ class Bench:
         short = [t[:2000] for t in long]
         run = self.classifier.classify
         less, more = medians(self.runs, lambda: [run(t) for t in short], lambda: [run(t) for t in long])
-        return Figure(
-            "classify at 2 times the text length", more / less, most, "", "2,000 and 4,000 characters"
-        )
+        return Figure("classify at 2 times the text length", more / less, most, "", "2,000 and 4,000 characters")
 
     def bare(self, name: str, most: float, *arguments: str) -> Figure:
         """Milliseconds over a Python that does nothing."""
@@ -286,11 +276,7 @@ def machine(classifier: Classifier) -> str:
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        names = [
-            x.partition(":")[2].strip()
-            for x in cpuinfo.read_text().splitlines()
-            if x.startswith("model name")
-        ]
+        names = [x.partition(":")[2].strip() for x in cpuinfo.read_text().splitlines() if x.startswith("model name")]
         model = names[0] if names else model
     versions = []
     for peer in PEERS:
@@ -308,9 +294,7 @@ def machine(classifier: Classifier) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("texts", type=Path, help="a CSV file with texts")
     parser.add_argument("--column", default="text")
     parser.add_argument("--rows", type=int, default=100_000, help="of the CSV file that is scored")
@@ -331,14 +315,9 @@ def main() -> int:
         texts = [row[arguments.column] for row in reader if row[arguments.column]]
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(texts, Path(folder), arguments.rows, arguments.runs)
-        print(
-            machine(bench.classifier), f"\n{arguments.rows:,} rows, medians of {arguments.runs}\n", sep="\n"
-        )
+        print(machine(bench.classifier), f"\n{arguments.rows:,} rows, medians of {arguments.runs}\n", sep="\n")
         if arguments.cores:
-            print(
-                "| engine | cores | rows a second | a core | core hours for 1 billion |\n"
-                "|---|---|---|---|---|"
-            )
+            print("| engine | cores | rows a second | a core | core hours for 1 billion |\n|---|---|---|---|---|")
             for line in cores_table(bench, arguments.spark, arguments.dask):
                 print(line, flush=True)
             return 0
@@ -354,9 +333,7 @@ def main() -> int:
                 continue
             over |= figure.value > figure.most
             print(figure, flush=True)
-        print(
-            "| lexicon | not taken: cost at 4 times the lexicon is measured where the index is built | | | |"
-        )
+        print("| lexicon | not taken: cost at 4 times the lexicon is measured where the index is built | | | |")
     return int(over)
 
 

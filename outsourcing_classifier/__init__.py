@@ -9,13 +9,13 @@ from outsourcing_classifier.model import ModelError
 from outsourcing_classifier.results import Classification, DecidedBy, Label, Reason
 from outsourcing_classifier.rulebook import Rulebook, RulebookError
 from outsourcing_classifier.tables import classify_frame
+from outsourcing_classifier.version import __version__
 
 if TYPE_CHECKING:
     from outsourcing_classifier.engines import score_dask, score_spark
     from outsourcing_classifier.evaluation import Evaluation, compare, evaluate
     from outsourcing_classifier.report import preview
 
-__version__ = "0.1.0"
 __all__ = [
     "Classification",
     "Classifier",
@@ -27,6 +27,7 @@ __all__ = [
     "Reason",
     "Rulebook",
     "RulebookError",
+    "__version__",
     "classify",
     "classify_frame",
     "compare",

@@ -171,9 +171,7 @@ class Classifier:
 
     @staticmethod
     def _feature(text: str, start: int, end: int, concept: str, side: str, weight: float) -> Evidence:
-        return Evidence(
-            text[start:end], start, end, concept, side, "model", "feature", "model", "", "", weight, None
-        )
+        return Evidence(text[start:end], start, end, concept, side, "model", "feature", "model", "", "", weight, None)
 
     def explain(self, text: str) -> Explanation:
         """Classify one text and set out why. Raises TypeError where ``text`` is not a str."""
@@ -218,9 +216,7 @@ class Classifier:
                     if book.weights.zones[hit.zone] <= 0
                     else Why.SATURATED
                 )
-                idle.append(
-                    Discard(text[start:end], start, end, entry.concept, entry.id, hit.zone, why, hit.zone)
-                )
+                idle.append(Discard(text[start:end], start, end, entry.concept, entry.id, hit.zone, why, hit.zone))
                 continue
             out.append(
                 Evidence(
@@ -245,9 +241,7 @@ class Classifier:
         out = []
         for d in reading.dropped:
             start, end = source(d.start), source(d.end)
-            out.append(
-                Discard(text[start:end], start, end, d.entry.concept, d.entry.id, d.zone, d.why, d.because)
-            )
+            out.append(Discard(text[start:end], start, end, d.entry.concept, d.entry.id, d.zone, d.why, d.because))
         return out
 
     def _traits(self, reading: Reading | None) -> tuple[Trait, ...]:

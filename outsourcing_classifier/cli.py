@@ -46,19 +46,13 @@ def _parser() -> argparse.ArgumentParser:
         "appears when it is complete.",
     )
     score.add_argument("source", metavar="IN", help="the file to read; - is standard input")
-    score.add_argument(
-        "-o", "--output", required=True, metavar="OUT", help="the file to write; - is standard output"
-    )
+    score.add_argument("-o", "--output", required=True, metavar="OUT", help="the file to write; - is standard output")
     score.add_argument("--text-column", default="description", metavar="NAME", help="default: description")
-    score.add_argument(
-        "--format", metavar="F", help="csv, tsv, jsonl or parquet; default: by the file's name"
-    )
+    score.add_argument("--format", metavar="F", help="csv, tsv, jsonl or parquet; default: by the file's name")
     score.add_argument("--delimiter", default=None, metavar="C", help="default: a comma, for TSV a tab")
     score.add_argument("--encoding", default="utf-8", metavar="E", help="default: utf-8")
     score.add_argument("--prefix", default=None, metavar="P", help="what output columns begin with")
-    score.add_argument(
-        "--columns", default=None, metavar="A,B", help="the output columns wanted; default: all"
-    )
+    score.add_argument("--columns", default=None, metavar="A,B", help="the output columns wanted; default: all")
     score.add_argument("--evidence", action="store_true", help="add a column with all evidence as JSON")
     score.add_argument(
         "--workers", type=int, default=1, metavar="N", help="processes; the output is the same for any N"
@@ -78,9 +72,7 @@ def _parser() -> argparse.ArgumentParser:
         help="put an apostrophe before original cells that a spreadsheet would run; ours are always safe",
     )
     score.add_argument("--summary", action="store_true", help="print a table at the end, on stderr")
-    score.add_argument(
-        "--progress", action="store_true", help="show progress even when stderr is no terminal"
-    )
+    score.add_argument("--progress", action="store_true", help="show progress even when stderr is no terminal")
     _add_engine(score)
 
     measure = commands.add_parser("evaluate", help="measure accuracy on labelled rows")
@@ -90,13 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument("--second-label", metavar="NAME", help="another annotator's label")
     for option in ("service", "language", "source", "id"):
         measure.add_argument(f"--{option}-column", metavar="NAME", help=f"column of the {option}")
-    measure.add_argument(
-        "--map", action="append", default=[], metavar="WORDS=LABEL", help="a label in other words"
-    )
+    measure.add_argument("--map", action="append", default=[], metavar="WORDS=LABEL", help="a label in other words")
     measure.add_argument("--report", metavar="OUT.html", help="write the report, one HTML file")
-    measure.add_argument(
-        "--compare", metavar="WITH", help="no-fallback, profile=NAME or rules=DIR, on the same rows"
-    )
+    measure.add_argument("--compare", metavar="WITH", help="no-fallback, profile=NAME or rules=DIR, on the same rows")
     measure.add_argument("--json", action="store_true", help="print everything as JSON")
     measure.add_argument("--delimiter", default=",", metavar="C", help="default: a comma")
     measure.add_argument("--encoding", default="utf-8-sig", metavar="E", help="default: utf-8")
@@ -104,14 +92,10 @@ def _parser() -> argparse.ArgumentParser:
 
     trained = commands.add_parser("train", help="train a fallback model on labelled rows")
     trained.add_argument("source", metavar="LABELLED.csv", nargs="+", help="CSV files with texts and labels")
-    trained.add_argument(
-        "-o", "--output", required=True, metavar="DIR", help="the folder to write the model to"
-    )
+    trained.add_argument("-o", "--output", required=True, metavar="DIR", help="the folder to write the model to")
     trained.add_argument("--text-column", default="text", metavar="NAME", help="default: text")
     trained.add_argument("--label-column", default="label", metavar="NAME", help="default: label")
-    trained.add_argument(
-        "--group-column", metavar="NAME", help="rows of one group are never parted; default: batch"
-    )
+    trained.add_argument("--group-column", metavar="NAME", help="rows of one group are never parted; default: batch")
     trained.add_argument(
         "--references", metavar="DIR", help="a folder with O*NET, ESCO and CPV labels to train on too"
     )
@@ -302,9 +286,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     if not all(words and label for words, _, label in pairs):
         print("--map: want WORDS=LABEL", file=sys.stderr)
         return USAGE
-    if arguments.compare and not (
-        arguments.compare == "no-fallback" or (kind in ("profile", "rules") and value)
-    ):
+    if arguments.compare and not (arguments.compare == "no-fallback" or (kind in ("profile", "rules") and value)):
         print("--compare: want no-fallback, profile=NAME or rules=DIR", file=sys.stderr)
         return USAGE
     columns = {
@@ -322,13 +304,9 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         result = evaluate(rows, **columns, mapping=mapping, classifier=_classifier(arguments))
         comparison = None
         if arguments.compare:
-            changes = {"profile": {"profile": value}, "rules": {"rules": value}}.get(
-                kind, {"no_fallback": True}
-            )
+            changes = {"profile": {"profile": value}, "rules": {"rules": value}}.get(kind, {"no_fallback": True})
             other = argparse.Namespace(**{**vars(arguments), **changes})
-            second = evaluate(
-                rows, **columns, mapping=mapping, classifier=_classifier(other), name=arguments.compare
-            )
+            second = evaluate(rows, **columns, mapping=mapping, classifier=_classifier(other), name=arguments.compare)
             comparison = compare(result, second)
         if arguments.report:
             result.report(arguments.report, comparison)
@@ -364,9 +342,7 @@ def _fit(book: Rulebook, files: Sequence[str]) -> int:
     result = fit(book, [e.text for e in held], [e.label for e in held], [e.group for e in held])
     for name, value in result.values.items():
         print(f"{name:24}{value:8.3f}  ± {result.errors[name]:.3f}")
-    print(
-        f"{result.texts} texts; log loss {result.log_loss:.3f}; {result.accuracy:.1%} right", file=sys.stderr
-    )
+    print(f"{result.texts} texts; log loss {result.log_loss:.3f}; {result.accuracy:.1%} right", file=sys.stderr)
     return DONE
 
 

@@ -80,9 +80,7 @@ def score_dask(
     text_index(list(ddf.columns), text)
     options = {"prefix": prefix, "columns": tuple(columns), "evidence": evidence}
     output_columns(ddf.columns, prefix, columns, evidence)
-    meta = classify_frame(
-        ddf._meta, text, prefix=prefix, columns=columns, evidence=evidence, classifier=classifier
-    )
+    meta = classify_frame(ddf._meta, text, prefix=prefix, columns=columns, evidence=evidence, classifier=classifier)
     step: Callable[..., Any] = partial(
         _frame, text=text, options=options, packed=_packed(classifier), version=__version__
     )
@@ -98,8 +96,7 @@ def _unpacked(packed: bytes, version: str) -> Classifier:
     """The classifier of the asking machine, once a process. Raises RuntimeError where the packages differ."""
     if version != __version__:
         raise RuntimeError(
-            f"this worker has outsourcing-classifier {__version__}, the driver {version}; "
-            "install the same version"
+            f"this worker has outsourcing-classifier {__version__}, the driver {version}; install the same version"
         )
     classifier = pickle.loads(packed)
     assert isinstance(classifier, Classifier)
@@ -115,7 +112,5 @@ def _batches(
             yield classify_arrow(batch.slice(start, _ROWS), text, classifier=classifier, **options)
 
 
-def _frame(
-    df: pd.DataFrame, *, text: str, options: dict[str, Any], packed: bytes, version: str
-) -> pd.DataFrame:
+def _frame(df: pd.DataFrame, *, text: str, options: dict[str, Any], packed: bytes, version: str) -> pd.DataFrame:
     return classify_frame(df, text, classifier=_unpacked(packed, version), **options)

@@ -305,10 +305,7 @@ class Comparison:
         for title, changes in (("Gains", self.gains), ("Losses", self.losses)):
             if changes:
                 lines.append(title)
-            lines += [
-                f"  row {c.number}: {c.truth}, {c.before} -> {c.after}: {_short(c.text)}"
-                for c in changes[:20]
-            ]
+            lines += [f"  row {c.number}: {c.truth}, {c.before} -> {c.after}: {_short(c.text)}" for c in changes[:20]]
             if len(changes) > 20:
                 lines.append(f"  and {len(changes) - 20} more")
         return "\n".join([*lines, *self.notes])
@@ -412,9 +409,7 @@ def compare(before: Evaluation, after: Evaluation) -> Comparison:
 
     def changes(wanted: Callable[[Outcome, Outcome], bool]) -> tuple[Change, ...]:
         return tuple(
-            Change(a.number, a.row_id, a.truth, a.answer, b.answer, texts[a.number])
-            for a, b in pairs
-            if wanted(a, b)
+            Change(a.number, a.row_id, a.truth, a.answer, b.answer, texts[a.number]) for a, b in pairs if wanted(a, b)
         )
 
     gains = changes(lambda a, b: b.right and not a.right)
@@ -824,9 +819,7 @@ def _measured(
     return evaluation
 
 
-def _slices(
-    head: Sequence[Outcome], used: Mapping[str, str | None], resamples: int, seed: int
-) -> Iterator[Slice]:
+def _slices(head: Sequence[Outcome], used: Mapping[str, str | None], resamples: int, seed: int) -> Iterator[Slice]:
     dimensions: dict[str, Callable[[Outcome], str]] = {
         "true service": lambda o: o.true_service or "none",
         "answered service": lambda o: o.service or "none",
@@ -866,9 +859,7 @@ def _slices(
             )
 
 
-def _curve(
-    head: Sequence[Outcome], decided: Sequence[Outcome]
-) -> tuple[tuple[Point, ...], tuple[Target, ...]]:
+def _curve(head: Sequence[Outcome], decided: Sequence[Outcome]) -> tuple[tuple[Point, ...], tuple[Target, ...]]:
     """A point for every confidence that occurs; equal confidences are accepted together."""
     inside = sum(o.truth != "NEITHER" for o in head)
     steps: list[tuple[float, int, int]] = []
@@ -887,16 +878,10 @@ def _curve(
     for target in TARGETS:
         reached = next((s for s in reversed(steps) if s[2] / s[1] >= target), None)
         supported = next(
-            (
-                s
-                for s in reversed(steps)
-                if s[2] / s[1] >= target and binomial_tail(s[2], s[1], target) <= 0.05
-            ),
+            (s for s in reversed(steps) if s[2] / s[1] >= target and binomial_tail(s[2], s[1], target) <= 0.05),
             None,
         )
-        targets.append(
-            Target(target, point(reached) if reached else None, point(supported) if supported else None)
-        )
+        targets.append(Target(target, point(reached) if reached else None, point(supported) if supported else None))
     every = max(1, math.ceil(len(steps) / _CURVE))
     kept = [s for i, s in enumerate(steps) if (i + 1) % every == 0 or i + 1 == len(steps)]
     return tuple(map(point, kept)), tuple(targets)
@@ -941,9 +926,7 @@ def _calibration(rows: Sequence[Outcome], seed: int, bins: int = 10) -> Calibrat
         mean = sum(o.confidence for o in group) / len(group)
         right = sum(o.right for o in group)
         ece += abs(sum(o.confidence for o in group) - right) / n
-        out.append(
-            Bin(group[0].confidence, group[-1].confidence, len(group), mean, _share(right, len(group)))
-        )
+        out.append(Bin(group[0].confidence, group[-1].confidence, len(group), mean, _share(right, len(group))))
     rng = random.Random(seed)
     uniform = rng.random
     repeated = [list(Counter(o.confidence for o in g).items()) for g in groups]

@@ -155,9 +155,7 @@ class Explanation:
             else ""
         )
         delivery = (
-            f"<p>Delivery, as stated: {escape(c.delivery.mode or 'several modes')}</p>"
-            if c.delivery.spans
-            else ""
+            f"<p>Delivery, as stated: {escape(c.delivery.mode or 'several modes')}</p>" if c.delivery.spans else ""
         )
         return (
             f"<div class='oc'><style>{_CSS}</style>"
@@ -252,9 +250,7 @@ def _words_cell(e: Evidence) -> str:
 def _how_cell(e: Evidence) -> str:
     if e.kind == "feature":
         return escape(_feature(e))
-    return escape(_how(e)) + (
-        f"<br><small>{escape(str(e.citation))}</small>" if e.citation is not None else ""
-    )
+    return escape(_how(e)) + (f"<br><small>{escape(str(e.citation))}</small>" if e.citation is not None else "")
 
 
 def _how(e: Evidence) -> str:

@@ -299,9 +299,7 @@ class _Job:
         """The columns to write, the tallies and the first row error, if that is one."""
         wanted = self.layout.columns
         needed = list(dict.fromkeys((*wanted, "label", "service", "status")))
-        table = classify_texts(
-            texts, columns=needed, evidence=self.layout.evidence, classifier=self.classifier
-        )
+        table = classify_texts(texts, columns=needed, evidence=self.layout.evidence, classifier=self.classifier)
         status = table["status"]
         for i in ragged:
             if status[i] != "missing":
@@ -327,9 +325,7 @@ def _pack(data: bytes, packing: str | None) -> bytes:
 
 
 def _undecodable(codec: str, offset: int, error: UnicodeDecodeError) -> str:
-    return (
-        f"not {codec} at byte {offset + error.start}; try --encoding cp1252 or whatever the file was saved as"
-    )
+    return f"not {codec} at byte {offset + error.start}; try --encoding cp1252 or whatever the file was saved as"
 
 
 # ---- CSV and TSV
@@ -417,9 +413,7 @@ class _CsvJob(_Job):
                     last = at
                     body = raw.rstrip("\r\n") if raw[-1] in "\r\n" else raw
                     if endless:
-                        endings.append(
-                            "\r\n" if raw.endswith("\r\n") else "\n" if raw[-1] == "\n" else self.ending
-                        )
+                        endings.append("\r\n" if raw.endswith("\r\n") else "\n" if raw[-1] == "\n" else self.ending)
                     if len(fields) == width:
                         texts.append(fields[column])
                         bodies.append(self.safe(fields, body) if safe else body)

@@ -149,9 +149,7 @@ class Index:
             arrays[name].frombytes(view[at : at + 4 * length])
             arrays[name] = _little_endian(arrays[name])
             at += 4 * length
-        return cls(
-            Rulebook.from_plain(head["rulebook"], profile), head["tokens"].encode().split(b" "), arrays
-        )
+        return cls(Rulebook.from_plain(head["rulebook"], profile), head["tokens"].encode().split(b" "), arrays)
 
     def keep(self, path: Path) -> None:
         """Write the index, at once or not at all; a place that cannot be written is no error."""

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from outsourcing_classifier.index import Index, Use
 from outsourcing_classifier.results import Why
@@ -115,7 +115,9 @@ class Matcher:
         self._languages = {code: i for i, code in enumerate(rulebook.languages)}
         self._gap = max((a.gap for a in rulebook.actions), default=0)
         self._outside = frozenset(
-            e.id for e in (*rulebook.rules, *rulebook.actions) if e.concept.startswith("outside.")
+            e.id
+            for e in cast("tuple[Rule | Action, ...]", (*rulebook.rules, *rulebook.actions))
+            if e.concept.startswith("outside.")
         )
 
     def read(self, text: str) -> Reading:
@@ -248,9 +250,7 @@ class Matcher:
                 objects.append(occurrence)
         return out
 
-    def _active(
-        self, data: bytes, verbs: list[Occurrence], target: Occurrence, out: list[_Candidate]
-    ) -> None:
+    def _active(self, data: bytes, verbs: list[Occurrence], target: Occurrence, out: list[_Candidate]) -> None:
         """The nearest verb before an object, for each of the object's actions."""
         wanted = set(target.use.object_of)
         for verb in reversed(verbs):
@@ -267,9 +267,7 @@ class Matcher:
             if not wanted:
                 break
 
-    def _passive(
-        self, data: bytes, objects: list[Occurrence], verb: Occurrence, out: list[_Candidate]
-    ) -> None:
+    def _passive(self, data: bytes, objects: list[Occurrence], verb: Occurrence, out: list[_Candidate]) -> None:
         """Objects right before a verb: "invoices processed", "invoice processing"."""
         for target in reversed(objects):
             if target.end > verb.start:
@@ -295,9 +293,7 @@ class _Excluded:
 
     def __init__(self, data: bytes, cues: Sequence[tuple[int, int, Cue]]) -> None:
         stops = [start for start, _, cue in cues if cue.effect == "stop"]
-        self._stretches = sorted(
-            self._stretch(data, *cue, stops) for cue in cues if cue[2].effect == "negate"
-        )
+        self._stretches = sorted(self._stretch(data, *cue, stops) for cue in cues if cue[2].effect == "negate")
         self._starts = [s[0] for s in self._stretches]
 
     @staticmethod
@@ -348,7 +344,7 @@ def _longest(
     lost: list[_Candidate] = []
     for c in order:
         for s, e in c.parts:
-            if taken.find(1, s, e) >= 0 or not c.outside and masked.find(1, s, e) >= 0:
+            if taken.find(1, s, e) >= 0 or (not c.outside and masked.find(1, s, e) >= 0):
                 lost.append(c)
                 break
         else:
@@ -400,7 +396,6 @@ def _in_phrases(hits: list[Hit], zones: Zones) -> list[Hit]:
     out: list[Hit] = []
     phrases: dict[Phrase, list[int]] = {}
     for hit in hits:
-        language = hit.entry.language
         if hit.entry.kind == "title" and hit.zone not in UNTOLD and not zones.is_post(hit.start):
             hit = hit._replace(zone="mention")
         if hit.zone == "title":

@@ -12,7 +12,7 @@ import json
 import math
 import sys
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -147,9 +147,7 @@ class Model:
         text = json.dumps(manifest, indent=1, ensure_ascii=False, sort_keys=True)
         (home / "manifest.json").write_text(text + "\n", "utf-8")
 
-    def features(
-        self, data: bytes, rules: Mapping[str, float], services: Mapping[str, float]
-    ) -> list[Feature]:
+    def features(self, data: bytes, rules: Mapping[str, float], services: Mapping[str, float]) -> list[Feature]:
         """The known features of a text: letter and word groups weighed by tf-idf to length one, and signals."""
         counts: dict[str, list[int]] = {}
         known = self.vocabulary
@@ -173,9 +171,7 @@ class Model:
         for feature in self.features(data, rules, services):
             at = self.vocabulary[feature.name] * width
             row = self.weights[at : at + width]
-            moved.append(
-                (feature, {c: feature.value * (row[i] - row[-1]) for i, c in enumerate(CLASSES[:-1])})
-            )
+            moved.append((feature, {c: feature.value * (row[i] - row[-1]) for i, c in enumerate(CLASSES[:-1])}))
         bias = {c: self.bias[i] - self.bias[-1] for i, c in enumerate(CLASSES[:-1])}
         scores = {c: bias[c] + math.fsum(m[c] for _, m in moved) for c in CLASSES[:-1]}
         scores[CLASSES[-1]] = 0.0

@@ -35,9 +35,7 @@ def confusion(evaluation: Evaluation, ax: Axes | None = None) -> Axes:
     ax.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for i, row in enumerate(counts):
         for j, n in enumerate(row):
-            ax.text(
-                j, i, f"{n:,}", ha="center", va="center", color="white" if shares[i][j] > 0.55 else "black"
-            )
+            ax.text(j, i, f"{n:,}", ha="center", va="center", color="white" if shares[i][j] > 0.55 else "black")
     ax.set_xticks(range(len(ANSWERS)), ANSWERS)
     ax.set_yticks(range(len(truths)), truths)
     ax.set(xlabel="answer", ylabel="truth", title="Confusion")

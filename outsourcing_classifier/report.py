@@ -117,9 +117,7 @@ def _number(value: float | None, digits: int = 3) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
-def _table(
-    caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int] = ()
-) -> str:
+def _table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[int] = ()) -> str:
     """``head`` and cells are HTML already; ``numbers`` are the columns set to the right."""
     right = set(numbers)
 
@@ -305,9 +303,7 @@ def _comparison(c: Dict) -> str:
         low = "" if e["low"] is None else f" <small>{e['low']:+.3f} to {e['high']:+.3f}</small>"
         return f"{e['value']:+.3f}{low}"
 
-    out = (
-        f"<p>From <b>{_text(c['before'])}</b> to <b>{_text(c['after'])}</b>, the same {c['rows']:,} rows.</p>"
-    )
+    out = f"<p>From <b>{_text(c['before'])}</b> to <b>{_text(c['after'])}</b>, the same {c['rows']:,} rows.</p>"
     out += "<dl class='cards'>" + "".join(
         f"<div><dt>{k}</dt><dd>{v}</dd></div>"
         for k, v in (
@@ -390,9 +386,7 @@ def _error(m: Dict, limit: int) -> str:
     if len(top) > _PIECES:
         evidence += f"<li>and {len(top) - _PIECES} more</li>"
     lost = "; ".join(
-        f"“{_text(_line(x['text']))}” {_text(x['why'])}"
-        for x in m["discarded"][:_PIECES]
-        if x["why"] != "covered"
+        f"“{_text(_line(x['text']))}” {_text(x['why'])}" for x in m["discarded"][:_PIECES] if x["why"] != "covered"
     )
     second = f"<p>Second annotator: {_label(m['second'])}</p>" if m["second"] else ""
     scores = " · ".join(f"{_text(k)} {v:.2f}" for k, v in m["scores"].items())
@@ -508,8 +502,7 @@ def _confusion(e: Dict) -> str:
             kind = "hit" if truth == answer else "miss"
             body += (
                 f"<rect x='{left + j * wide}' y='{y}' width='{wide - 2}' height='{high}' class='{kind}' "
-                f"fill-opacity='{0.06 + 0.6 * share:.2f}'/>"
-                + _say(left + j * wide + wide / 2 - 1, y + 21, f"{n:,}")
+                f"fill-opacity='{0.06 + 0.6 * share:.2f}'/>" + _say(left + j * wide + wide / 2 - 1, y + 21, f"{n:,}")
             )
         words.append(f"{truth}: " + ", ".join(f"{cells[truth, a]:,} {a}" for a in _ORDER))
         rows.append([truth, *(f"{cells[truth, a]:,}" for a in _ORDER)])
@@ -538,9 +531,7 @@ def _mix(e: Dict) -> str:
         for k, (n, kind) in enumerate(((truth[label], "truth"), (answers[label], label))):
             width = 160 * n / most
             body += f"<rect x='80' y='{y + k * 17}' width='{width:.1f}' height='14' class='{kind}'/>"
-            body += _say(
-                84 + width, y + k * 17 + 11, f"{n:,} {'answers' if k else 'truth'}", "start", "small"
-            )
+            body += _say(84 + width, y + k * 17 + 11, f"{n:,} {'answers' if k else 'truth'}", "start", "small")
         rows.append([label, f"{truth[label]:,}" if label in known else "0", f"{answers[label]:,}"])
         words.append(f"{label} {truth[label]:,} rows, {answers[label]:,} answers")
     table = _table("Labels: truth and answers", ["label", "truth", "answers"], rows, (1, 2))

@@ -358,12 +358,9 @@ class Rulebook:
         none: tuple[str, ...] = ()
         return cls(
             id=RulebookId(chosen["name"], chosen["version"], data["sha256"]),
-            rules=tuple(
-                Rule(i, x, c, k, none, none, none, Place(f, n)) for i, x, c, k, f, n in data["rules"]
-            ),
+            rules=tuple(Rule(i, x, c, k, none, none, none, Place(f, n)) for i, x, c, k, f, n in data["rules"]),
             actions=tuple(
-                Action(i, x, c, none, none, g, none, none, Place(f, n))
-                for i, x, c, g, f, n in data["actions"]
+                Action(i, x, c, none, none, g, none, none, Place(f, n)) for i, x, c, g, f, n in data["actions"]
             ),
             masks=tuple(Mask(i, x, none, t, none, Place(f, n)) for i, x, t, f, n in data["masks"]),
             cues=tuple(Cue(i, x, e, z, s, none, none, Place(f, n)) for i, x, e, z, s, f, n in data["cues"]),
@@ -473,9 +470,7 @@ class Rulebook:
                     both = f"“{form.decode()}” stands in {other.id} ({other.place}) too"
                     issues.append(Issue("warning" if same else "error", f"{rule.place} {rule.id}", both))
                 if len(form) < 3 and rule.kind not in {"hint", "listed"}:
-                    issues.append(
-                        Issue("error", f"{rule.place} {rule.id}", f"“{form.decode()}” is too short")
-                    )
+                    issues.append(Issue("error", f"{rule.place} {rule.id}", f"“{form.decode()}” is too short"))
         tried: list[Rule | Action] = [*self.rules, *self.actions]
         for one in tried:
             if len(one.yes) < 2 or len(one.no) < 1:
@@ -537,9 +532,7 @@ class _Loader:
         languages: dict[str, Language] = {}
         first = list(sources["documents"])  # the specification's languages before others
         folders = [p.parent for p in self.home.glob("*/language.toml")]
-        for folder in sorted(
-            folders, key=lambda f: (f.name not in first, *(f.name != x for x in first), f.name)
-        ):
+        for folder in sorted(folders, key=lambda f: (f.name not in first, *(f.name != x for x in first), f.name)):
             language = self.language(folder.name)
             languages[language.code] = language
             for path in sorted(folder.glob("*.toml")):
@@ -624,9 +617,7 @@ class _Loader:
             self.need(file, documents[code], {"title": str}, f"documents.{code}")
         self.need(file, data["defaults"], {"other_languages": str}, "defaults")
         if data["defaults"]["other_languages"] not in documents:
-            self.fail(
-                file, "other_languages", f"defaults.other_languages: want one of {', '.join(documents)}"
-            )
+            self.fail(file, "other_languages", f"defaults.other_languages: want one of {', '.join(documents)}")
         for family in ("sections", "rows"):
             for key, names in data[family].items():
                 self.need(file, data[family], {key: dict}, family)
@@ -678,9 +669,7 @@ class _Loader:
     def each(self, file: str, data: dict[str, Any], key: str) -> Iterator[dict[str, Any]]:
         """The entries under ``key``, each with ``self.here`` at its line."""
         entries: list[dict[str, Any]] = data.get(key, [])
-        heads = [
-            n for n, line in enumerate(self.lines[file], 1) if re.match(rf"\s*\[\[\s*{key}\s*\]\]", line)
-        ]
+        heads = [n for n, line in enumerate(self.lines[file], 1) if re.match(rf"\s*\[\[\s*{key}\s*\]\]", line)]
         for number, entry in enumerate(entries):
             if len(heads) == len(entries):  # else they are written in another way, or quoted
                 self.here = Place(file, self.below(file, heads[number]))
@@ -732,9 +721,7 @@ class _Loader:
         for key in data:
             if key not in keys:
                 where = f"{needle}: " if needle else ""
-                self.fail(
-                    file, needle or key, f"{where}no key {key!r} here; there are: {', '.join(sorted(keys))}"
-                )
+                self.fail(file, needle or key, f"{where}no key {key!r} here; there are: {', '.join(sorted(keys))}")
 
     def entry(self, language: Language, data: dict[str, Any], keys: set[str], lists: Iterable[str]) -> Place:
         name = data.get("id")

@@ -104,16 +104,12 @@ def decide(
     chances = _softmax((bpo, kpo, neither))
     both = any(h.entry.concept == "model.both" and w >= 0 for h, w in zip(hits, weights, strict=True))
     services = _shares(lines)
-    if both and bpo + kpo == 0 or _mixed(bpo, kpo, neither, _titled(hits, rulebook), constants):
+    if (both and bpo + kpo == 0) or _mixed(bpo, kpo, neither, _titled(hits, rulebook), constants):
         share = min(bpo, kpo) / (bpo + kpo) if bpo + kpo else 0.5
         return Decision(Label.MIXED, Reason.BOTH_KINDS, None, services, 0.5 + share / 2, scores)
     side = "BPO" if bpo >= kpo else "KPO"
     top = max(bpo, kpo)
-    if (
-        side in best
-        and best[side][1].entry.kind == "trait"
-        and _rows(hits, side, rulebook) < constants["trait_rows"]
-    ):
+    if side in best and best[side][1].entry.kind == "trait" and _rows(hits, side, rulebook) < constants["trait_rows"]:
         return Decision(Label.UNKNOWN, Reason.LOW_MARGIN, None, services, chances[2], scores)
     if top < constants["least"] or top <= neither:
         if total["OUT"] > top:
@@ -153,9 +149,7 @@ def lines(hits: Sequence[Hit], weights: Sequence[float], rulebook: Rulebook) -> 
 
 def _has_side(hits: Sequence[Hit], service: str, side: str, rulebook: Rulebook) -> bool:
     """A profile may put an activity on another side than its line."""
-    return any(
-        rulebook.service(h.entry.concept) == service and rulebook.side(h.entry.concept) == side for h in hits
-    )
+    return any(rulebook.service(h.entry.concept) == service and rulebook.side(h.entry.concept) == side for h in hits)
 
 
 def _rows(hits: Sequence[Hit], side: str, rulebook: Rulebook) -> int:
@@ -169,9 +163,7 @@ def _titled(hits: Sequence[Hit], rulebook: Rulebook) -> set[str | None]:
     return {rulebook.side(h.entry.concept) for h in hits if h.zone == "title" and h.entry.kind not in WEAK}
 
 
-def _mixed(
-    bpo: float, kpo: float, neither: float, titled: set[str | None], constants: Mapping[str, float]
-) -> bool:
+def _mixed(bpo: float, kpo: float, neither: float, titled: set[str | None], constants: Mapping[str, float]) -> bool:
     """Both sides hold a good share, and the title does not settle it for one of them."""
     low, high = min(bpo, kpo), max(bpo, kpo)
     if low < constants["mixed_least"] or low <= neither or len(titled & {"BPO", "KPO"}) == 1:

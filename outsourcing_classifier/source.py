@@ -99,8 +99,7 @@ class Blocks:
         good = self._whole(rest + b"\n")
         if good <= len(rest):
             raise FileError(
-                f"{self._stream.name}: the record at byte {self._offset + good} "
-                "opens a quote and never closes it"
+                f"{self._stream.name}: the record at byte {self._offset + good} opens a quote and never closes it"
             )
 
 
@@ -238,9 +237,7 @@ def zstandard_library() -> Any:
     try:
         import zstandard
     except ImportError:
-        raise FileError(
-            "zstd needs the package zstandard: pip install 'outsourcing-classifier[zstd]'"
-        ) from None
+        raise FileError("zstd needs the package zstandard: pip install 'outsourcing-classifier[zstd]'") from None
     return zstandard
 
 

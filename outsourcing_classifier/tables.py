@@ -236,9 +236,7 @@ def classify_polars(
     kinds = [pl.Float64() if c == "confidence" else pl.String() for c in chosen_columns(columns, evidence)]
 
     def step(frame: pl.DataFrame) -> pl.DataFrame:
-        table = classify_texts(
-            frame[text].to_list(), columns=columns, evidence=evidence, classifier=classifier
-        )
+        table = classify_texts(frame[text].to_list(), columns=columns, evidence=evidence, classifier=classifier)
         parts = zip(names, kinds, table.values(), strict=True)
         return frame.with_columns([pl.Series(n, encodable(v), dtype=k) for n, k, v in parts])
 

@@ -10,7 +10,7 @@ import csv
 import hashlib
 import math
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,9 +94,7 @@ def references(folder: str | Path, leave_out: str | Path | None = None, most: in
     for name in ("onet_tasks.tsv", "onet_alternate_titles.tsv"):
         rows = [r for r in _table(home / name) if " ".join(r["text"].lower().split()) not in barred]
         clear = [(r["text"], r["label"], r["soc"]) for r in rows if r["tier"] == "A"]
-        far = [
-            (r["text"], "NEITHER", r["soc"]) for r in rows if not r["label"] and r["soc"].startswith(_NEITHER)
-        ]
+        far = [(r["text"], "NEITHER", r["soc"]) for r in rows if not r["label"] and r["soc"].startswith(_NEITHER)]
         for part in (clear, far):
             step = max(1, len(part) // most)
             out += [Example(t, y, "onet " + g, _REFERENCE_WEIGHT, False) for t, y, g in part[::step][:most]]
@@ -112,9 +110,7 @@ def references(folder: str | Path, leave_out: str | Path | None = None, most: in
     for row in _table(home / "cpv_labels.tsv"):
         if row["tier"] == "A":
             group = "cpv " + row["cpv"]
-            out += [
-                Example(row[c], row["label"], group, _REFERENCE_WEIGHT, False) for c in ("en", "es") if row[c]
-            ]
+            out += [Example(row[c], row["label"], group, _REFERENCE_WEIGHT, False) for c in ("en", "es") if row[c]]
     return out
 
 
@@ -162,8 +158,9 @@ def train(
 ) -> Model:
     """Train on labelled texts (BPO, KPO, NEITHER).
 
-    ``view`` gives what the rules make of a text. The temperature that calibrates the probabilities and the threshold come from texts outside the
-    fold trained on, those on which the rules abstain. Same examples, same versions: same bytes.
+    ``view`` gives what the rules make of a text. The temperature that calibrates the probabilities and
+    the threshold come from texts outside the fold trained on, those on which the rules abstain. Same
+    examples, same versions: same bytes.
 
     Needs scikit-learn. Raises :class:`ModelError` where the examples cannot support a model.
     """
@@ -227,9 +224,7 @@ def train(
 def _check(examples: Sequence[Example], folds: int) -> None:
     unknown = sorted({str(e.label) for e in examples} - set(CLASSES))
     if unknown:
-        raise ModelError(
-            f"unknown label {', '.join(map(repr, unknown[:5]))}; there are: {', '.join(CLASSES)}"
-        )
+        raise ModelError(f"unknown label {', '.join(map(repr, unknown[:5]))}; there are: {', '.join(CLASSES)}")
     if len(examples) < _LEAST_ROWS:
         raise ModelError(f"{len(examples)} rows; at least {_LEAST_ROWS} are wanted")
     counts = {c: sum(e.label == c for e in examples) for c in CLASSES}
@@ -381,7 +376,5 @@ def _figures(chances: Any, answers: Any, truth: Any, held: Any, judged: Any) -> 
 
         draws = sorted(macro(random.integers(0, len(gold), len(gold))) for _ in range(400))
         value = macro(np.arange(len(gold)))
-        lines.append(
-            f"{title}: macro-F1 {value:.3f} (95 % {draws[10]:.3f} to {draws[389]:.3f}), {len(gold)} texts"
-        )
+        lines.append(f"{title}: macro-F1 {value:.3f} (95 % {draws[10]:.3f} to {draws[389]:.3f}), {len(gold)} texts")
     return lines

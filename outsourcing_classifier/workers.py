@@ -18,9 +18,7 @@ Result = TypeVar("Result")
 _AHEAD = 4  # tasks a worker that may be under way or wait for an earlier one
 
 
-def in_order(
-    job: Callable[[Task], Result], tasks: Iterator[Task], workers: int
-) -> Iterator[tuple[Task, Result]]:
+def in_order(job: Callable[[Task], Result], tasks: Iterator[Task], workers: int) -> Iterator[tuple[Task, Result]]:
     """Each task with its result, in the order of the tasks, whoever was faster.
 
     One worker is this process. More are spawned, get the pickled ``job`` once and end with this
@@ -110,8 +108,7 @@ def _send(pipe: Connection, data: bytes, pool: dict[Connection, Any]) -> None:
 def _dead(process: Any) -> StoppedError:
     process.join(1)
     return StoppedError(
-        f"a worker process ended by itself (exit code {process.exitcode}), perhaps out of memory; "
-        "try fewer --workers"
+        f"a worker process ended by itself (exit code {process.exitcode}), perhaps out of memory; try fewer --workers"
     )
 
 

@@ -67,9 +67,7 @@ class Heads:
             if data[slice(*tokens[i])] in self.stops:
                 last = i - 1
                 break
-        while last > first and (
-            tokens[last][1] - tokens[last][0] == 1 or data[slice(*tokens[last])] in self.tails
-        ):
+        while last > first and (tokens[last][1] - tokens[last][0] == 1 or data[slice(*tokens[last])] in self.tails):
             last -= 1
         return tokens[first][0], tokens[last][1]
 

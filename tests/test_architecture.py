@@ -30,9 +30,7 @@ def imports(source: str) -> set[str]:
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             if node.level:
-                names = [
-                    f"{PACKAGE}.{node.module}" if node.module else f"{PACKAGE}.{a.name}" for a in node.names
-                ]
+                names = [f"{PACKAGE}.{node.module}" if node.module else f"{PACKAGE}.{a.name}" for a in node.names]
             elif node.module == PACKAGE:
                 names = [f"{PACKAGE}.{a.name}" if a.name in MODULES else PACKAGE for a in node.names]
             else:
@@ -115,9 +113,7 @@ def test_a_fresh_interpreter_loads_nothing_heavy(statement: str) -> None:
 import sys
 print(*sorted({{name.partition(".")[0] for name in sys.modules}} & set({HEAVY!r})))
 """
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
 
 

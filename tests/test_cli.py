@@ -171,9 +171,7 @@ def test_broken_rules_are_2(broken_rules: Path, score: Run, capsys: pytest.Captu
     assert "out.csv" not in score.left()
 
 
-def test_interrupted_is_130(
-    monkeypatch: pytest.MonkeyPatch, score: Run, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_interrupted_is_130(monkeypatch: pytest.MonkeyPatch, score: Run, capsys: pytest.CaptureFixture[str]) -> None:
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -469,9 +467,6 @@ def test_the_sample_file(tool: Tool, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-@pytest.mark.xfail(
-    strict=True, reason="files._score: an OSError while writing is a traceback and exit code 1"
-)
 def test_no_space_left(tool: Tool, tmp_path: Path, tiny_rules: Path) -> None:
     (tmp_path / "in.csv").write_text("description\n" + "payroll processing\n" * 100_000)
     command = [sys.executable, "-m", "outsourcing_classifier", "score", "in.csv", "-o", "-"]

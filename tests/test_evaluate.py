@@ -45,9 +45,7 @@ class Oracle(Classifier):
         decided = DecidedBy.RULES if word != "UNKNOWN" else None
         reason = Reason.LISTED_ACTIVITY if decided else Reason.NO_EVIDENCE
         share = float(rest.partition(" ")[0])
-        return replace(
-            c, label=Label(word), confidence=share, decided_by=decided, reason=reason, service=None
-        )
+        return replace(c, label=Label(word), confidence=share, decided_by=decided, reason=reason, service=None)
 
 
 @pytest.fixture(scope="module")
@@ -168,9 +166,7 @@ def test_same_seed_same_figures(oracle: Oracle) -> None:
 
 
 def test_risk_areas_are_the_mean_over_orders_of_equal_confidence(oracle: Oracle) -> None:
-    rows = rows_of(
-        ("BPO", "BPO 0.9"), ("KPO", "BPO 0.7"), ("BPO", "BPO 0.7"), ("BPO", "BPO 0.7"), ("KPO", "BPO 0.2")
-    )
+    rows = rows_of(("BPO", "BPO 0.9"), ("KPO", "BPO 0.7"), ("BPO", "BPO 0.7"), ("BPO", "BPO 0.7"), ("KPO", "BPO 0.2"))
     outcomes = evaluate(rows, classifier=oracle).outcomes
     aurcs, augrcs = [], []
     for order in permutations(outcomes):
@@ -250,9 +246,9 @@ def test_infinite_loss_is_bounded(oracle: Oracle) -> None:
 
 def test_kappa_by_hand(oracle: Oracle) -> None:
     cells = {("BPO", "BPO"): 20, ("BPO", "KPO"): 5, ("KPO", "BPO"): 10, ("KPO", "KPO"): 15}
-    rows = [
-        {"label": a, "second": b, "description": "BPO 0.9"} for (a, b), n in cells.items() for _ in range(n)
-    ] + [{"label": "BPO", "second": "?", "description": "BPO 0.9"}]
+    rows = [{"label": a, "second": b, "description": "BPO 0.9"} for (a, b), n in cells.items() for _ in range(n)] + [
+        {"label": "BPO", "second": "?", "description": "BPO 0.9"}
+    ]
     agreement = evaluate(rows, second_label="second", classifier=oracle).agreement
     assert agreement is not None
     assert (agreement.rows, agreement.agreed) == (50, 35)

@@ -62,8 +62,7 @@ def test_plain_text_names_everything() -> None:
     for e in c.evidence:
         assert (
             f"{e.weight:+.2f} “{e.text}” [{e.start}:{e.end}] "
-            f"{e.concept}, {e.kind}, in {e.zone}, rule {e.rule}"
-            in said
+            f"{e.concept}, {e.kind}, in {e.zone}, rule {e.rule}" in said
         )
         assert e.citation is not None
         assert str(e.citation) in said
@@ -184,9 +183,7 @@ def test_to_dict_is_plain_and_has_the_comparison() -> None:
     assert [r["basis"] for r in out["comparison"]][-1] == "services"
 
 
-@pytest.mark.parametrize(
-    "text", [TEXT, NASTY, "", "a < b & c > d", "BPO and KPO services", "Registered nurse " * 40]
-)
+@pytest.mark.parametrize("text", [TEXT, NASTY, "", "a < b & c > d", "BPO and KPO services", "Registered nurse " * 40])
 def test_html_is_escaped_and_well_formed(text: str) -> None:
     page = explain(text)._repr_html_()
     reader = Reader(page)

@@ -239,9 +239,7 @@ def test_the_first_error_is_told_whoever_finds_it(run: Callable[..., bytes]) -> 
     assert said.pop().startswith("row 701: ")
 
 
-def test_a_killed_worker_is_no_silence(
-    tmp_path: Path, tiny: Classifier, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_worker_is_no_silence(tmp_path: Path, tiny: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "in.csv").write_bytes(some_csv(3000))
     monkeypatch.setattr(files._CsvJob, "__reduce__", lambda self: (os._exit, (9,)), raising=False)
     with pytest.raises(StoppedError, match="exit code 9"):
@@ -496,9 +494,7 @@ def test_resume_sees_a_change_that_size_time_and_ends_hide(
         resumed(tmp_path, tiny)
 
 
-def test_resume_refuses_a_part_that_changed(
-    halted: Callable[..., Path], tmp_path: Path, tiny: Classifier
-) -> None:
+def test_resume_refuses_a_part_that_changed(halted: Callable[..., Path], tmp_path: Path, tiny: Classifier) -> None:
     halted()
     part = tmp_path / ".out-in.csv.part"
     data = part.read_bytes()

@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 from array import array
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -54,9 +53,9 @@ def small(rows: list[dict[str, str]]) -> list[Example]:
     return [Example(r["text"], r["label"], r["id"]) for r in chosen]
 
 
-@pytest.fixture()
-def folder(tmp_path: Path) -> Iterator[Path]:
-    yield Path(shutil.copytree(HOME, tmp_path / "model"))
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(HOME, tmp_path / "model"))
 
 
 def test_the_shipped_model_is_of_the_shipped_rules_and_small(rules: Classifier) -> None:
@@ -230,4 +229,5 @@ def test_grams_keep_their_places() -> None:
 
 def test_the_manifest_is_readable() -> None:
     manifest = json.loads((HOME / "manifest.json").read_text("utf-8"))
-    assert manifest["examples"] > 3000 and len(manifest["rulebook"]) == 64
+    assert manifest["examples"] > 3000
+    assert len(manifest["rulebook"]) == 64

@@ -55,9 +55,7 @@ def answers(classifier: Classifier) -> list[Classification]:
     return [classifier.classify(t) for t, _ in TEXTS]
 
 
-@pytest.mark.parametrize(
-    "plot", [plots.confusion, plots.reliability, plots.coverage_precision, plots.label_mix]
-)
+@pytest.mark.parametrize("plot", [plots.confusion, plots.reliability, plots.coverage_precision, plots.label_mix])
 def test_plots_of_an_evaluation(plot: Callable[..., Any], evaluation: Evaluation) -> None:
     _, ax = plt.subplots()
     assert plot(evaluation, ax) is ax

@@ -17,8 +17,7 @@ from outsourcing_classifier.evaluation import Evaluation, compare, evaluate
 from outsourcing_classifier.report import BUDGET, _windows, page, preview, write
 
 NASTY = (
-    "<script>alert(1)</script><img src=x onerror='alert(2)'> "
-    "\"Payroll processing\" & 'more' </details>\x00\x1b ]]>"
+    "<script>alert(1)</script><img src=x onerror='alert(2)'> \"Payroll processing\" & 'more' </details>\x00\x1b ]]>"
 )
 ROWS = [
     {

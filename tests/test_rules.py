@@ -65,8 +65,7 @@ def test_every_entry_has_its_sentences(full: Rulebook, file: str) -> None:
     short = [
         f"{e.place} {e.id}"
         for e in full.entries.values()
-        if e.place.file == file
-        and (len(e.yes) < 1 or (hasattr(e, "no") and (len(e.yes) < 2 or len(e.no) < 1)))
+        if e.place.file == file and (len(e.yes) < 1 or (hasattr(e, "no") and (len(e.yes) < 2 or len(e.no) < 1)))
     ]
     assert not short, told(short)
 
@@ -143,9 +142,7 @@ def test_every_service_line_is_decided_by_words_that_weigh(full: Rulebook, langu
 
 @pytest.mark.parametrize("language", ["en", "ca"])
 def test_the_articles_own_items_are_listed(full: Rulebook, language: str) -> None:
-    listed = {
-        r.concept.partition(".")[0] for r in full.rules if r.language == language and r.kind == "listed"
-    }
+    listed = {r.concept.partition(".")[0] for r in full.rules if r.language == language and r.kind == "listed"}
     assert {s for s in full.service_names if not s.startswith("other_")} <= listed
 
 

@@ -55,9 +55,7 @@ def _texts() -> list[str]:
     words = " ".join(texts[len(ODD) :]).split()
     chance = random.Random(5)
     texts += [" ".join(chance.choices(words, k=chance.randint(1, 60))) for _ in range(150)]
-    texts += [
-        "".join(chance.choices("abç·l' \n-=\u0301€\u2028日", k=chance.randint(0, 80))) for _ in range(100)
-    ]
+    texts += ["".join(chance.choices("abç·l' \n-=\u0301€\u2028日", k=chance.randint(0, 80))) for _ in range(100)]
     return texts
 
 

@@ -134,9 +134,7 @@ def test_gender_endings_belong_to_the_span(text: str, span: str) -> None:
     assert span in {e.text for e in classify(text).evidence}
 
 
-@pytest.mark.parametrize(
-    "text", ["concatenates", "payrollprocessing", "xpayroll processingx", "payroll, processing"]
-)
+@pytest.mark.parametrize("text", ["concatenates", "payrollprocessing", "xpayroll processingx", "payroll, processing"])
 def test_whole_words_only(text: str) -> None:
     assert "payroll processing" not in {" ".join(e.text.split()) for e in classify(text).evidence}
     assert "listed" not in {e.kind for e in classify(text).evidence}

@@ -55,10 +55,13 @@ def test_ids_are_unique_and_batches_keep_to_one_split(rows: list[dict[str, str]]
 def test_there_are_enough_of_each(rows: list[dict[str, str]]) -> None:
     assert len(rows) >= 3000
     services = Counter(r["service"] for r in rows if r["service"])
-    assert min(services.values()) >= 120 and len(services) == 13
+    assert min(services.values()) >= 120
+    assert len(services) == 13
     assert sum(r["label"] == "NEITHER" for r in rows) >= 900
     share = {lang: n / len(rows) for lang, n in Counter(r["lang"] for r in rows).items()}
-    assert share["en"] > 0.4 and share["ca"] > 0.25 and share["es"] > 0.18
+    assert share["en"] > 0.4
+    assert share["ca"] > 0.25
+    assert share["es"] > 0.18
 
 
 def test_no_near_duplicates(rows: list[dict[str, str]]) -> None:

@@ -21,9 +21,7 @@ pytestmark = pytest.mark.filterwarnings("default")
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     with (
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
-        ) as two,
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as two,
         distributed.Client(two) as client,
     ):
         yield client
@@ -60,9 +58,7 @@ def test_a_classifier_of_ones_own_and_no_partition_is_empty_handed(cluster: Any)
 
     ddf = dd.from_pandas(pd.DataFrame({"what": ["payroll processing", "x"]}), npartitions=2)
     ddf = ddf[ddf["what"] != "x"]  # leaves a partition without rows
-    out = score_dask(
-        ddf, "what", prefix="p_", columns=["rulebook"], classifier=Classifier("in-10ta")
-    ).compute()
+    out = score_dask(ddf, "what", prefix="p_", columns=["rulebook"], classifier=Classifier("in-10ta")).compute()
     assert out["p_rulebook"].str.startswith("in-10ta ").tolist() == [True]
 
 

@@ -41,16 +41,12 @@ def write_input(path: Path, rows: int) -> None:
 
         pa = pytest.importorskip("pyarrow")
         records = list(csv.reader(io.StringIO(content.decode(), newline="")))[1:]
-        pytest.importorskip("pyarrow.parquet").write_table(
-            pa.table({"description": [r[1] for r in records]}), path
-        )
+        pytest.importorskip("pyarrow.parquet").write_table(pa.table({"description": [r[1] for r in records]}), path)
     else:
         path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
 
 
-@pytest.mark.parametrize(
-    ("name", "workers"), [("in.csv", 1), ("in.csv", 3), ("in.csv.gz", 2), ("in.parquet", 2)]
-)
+@pytest.mark.parametrize(("name", "workers"), [("in.csv", 1), ("in.csv", 3), ("in.csv.gz", 2), ("in.parquet", 2)])
 def test_kill_and_resume(name: str, workers: int, tmp_path: Path, tiny_rules: Path) -> None:
     source, whole, target = tmp_path / name, tmp_path / f"whole-{name}", tmp_path / f"out-{name}"
     script = tmp_path / "run.py"

@@ -17,17 +17,11 @@ import pytest
 from outsourcing_classifier import Classifier
 from outsourcing_classifier.evaluation import compare, evaluate
 
-CHROMIUM = next(
-    (p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None
-)
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="chromium is not installed: apt-get install chromium"
-)
+CHROMIUM = next((p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: apt-get install chromium")
 
 BROWSER_OWN = {"clients2.google.com"}  # Chromium asks it for the time, whatever the page
-ATTACK = (
-    "<script>parent.hacked=1;window.hacked=1</script><img src=x onerror=parent.hacked=1> Payroll processing"
-)
+ATTACK = "<script>parent.hacked=1;window.hacked=1</script><img src=x onerror=parent.hacked=1> Payroll processing"
 LONG = "W" * 3000 + " market research " + "é" * 3000
 DRIVER = """<!DOCTYPE html><meta charset="utf-8"><link rel="icon" href="data:,"><body style="margin:0">
 <iframe id="f" src="report.html" style="border:0;width:1600px;height:900px"></iframe>

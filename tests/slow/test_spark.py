@@ -17,9 +17,7 @@ from tests.test_tables import _texts
 
 pytest.importorskip("pyspark", reason="pyspark is not installed: pip install 'outsourcing-classifier[spark]'")
 pytestmark = [
-    pytest.mark.skipif(
-        shutil.which("java") is None, reason="no Java: apt-get install openjdk-17-jre-headless"
-    ),
+    pytest.mark.skipif(shutil.which("java") is None, reason="no Java: apt-get install openjdk-17-jre-headless"),
     pytest.mark.filterwarnings("default"),
 ]
 
