@@ -24,7 +24,7 @@ from outsourcing_classifier.results import (
     Why,
 )
 from outsourcing_classifier.rulebook import Rulebook
-from outsourcing_classifier.scoring import Decision, lines
+from outsourcing_classifier.scoring import Decision
 
 OPEN = frozenset([Reason.NO_EVIDENCE, Reason.LOW_MARGIN, Reason.CONFLICT])  # what the model is asked about
 FEATURES = 8  # features that evidence names one by one
@@ -94,9 +94,7 @@ class Classifier:
         reading, weights, decision = self._decide(text)
         verdict = None
         if self._model is not None and decision.reason in OPEN:
-            verdict = self._model.judge(
-                reading.folded.data, decision.scores, lines(reading.hits, weights, self.rulebook)
-            )
+            verdict = self._model.judge(reading.folded.data)
             decision = self._second(decision, verdict)
         if decision.label in (Label.BPO, Label.KPO) and decision.confidence < self._least:
             decision = decision._replace(label=Label.UNKNOWN, reason=Reason.LOW_MARGIN, service=None)
@@ -125,16 +123,9 @@ class Classifier:
 
     def view(self, text: str) -> View:
         """What the rules alone make of a text, as training wants it."""
-        reading, weights, decision = self._decide(text)
+        reading, _, decision = self._decide(text)
         label = str(decision.label) if decision.label in (Label.BPO, Label.KPO) else None
-        return View(
-            reading.folded.data,
-            decision.scores,
-            lines(reading.hits, weights, self.rulebook),
-            label,
-            decision.confidence,
-            decision.reason in OPEN,
-        )
+        return View(reading.folded.data, label, decision.confidence, decision.reason in OPEN)
 
     def _decide(self, text: str) -> tuple[Reading, list[float], Decision]:
         reading = self._matcher.read(text)
@@ -163,7 +154,7 @@ class Classifier:
         moved = sorted(verdict.moved, key=lambda m: (-abs(m[1][side]), m[0].name))
         out: list[Evidence] = []
         for feature, by in moved[:FEATURES]:
-            start, end = (source(feature.start), source(feature.end)) if feature.start >= 0 else (0, 0)
+            start, end = source(feature.start), source(feature.end)
             out.append(self._feature(text, start, end, "feature." + feature.name[2:], side, by[side]))
         rest = verdict.scores[side] - math.fsum(e.weight for e in out)
         out.append(self._feature(text, 0, 0, "feature.all others", side, rest))

@@ -22,7 +22,7 @@ _WHY = {
     Why.NOT_HEAD: "not the head of its phrase",
     Why.SATURATED: "the same was already counted",
     Why.FOREIGN: "a word of another language than the text's",
-    Why.UNDECIDED: "too little for the rules; the model heard it as a signal",
+    Why.UNDECIDED: "too little for the rules, so the model was asked",
     Why.ZONE: "stands where nothing counts",
 }
 _REASONS = {

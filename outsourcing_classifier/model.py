@@ -1,8 +1,9 @@
 """The trained fallback: what the rules leave undecided is decided where it can be trusted.
 
-A linear model over folded words, pairs of words and letter groups, with the rules' own scores as
-features. It is trained with scikit-learn and kept as plain numbers: a JSON manifest and one file of
-arrays. Scoring needs neither scikit-learn nor numpy, and nothing that runs is ever loaded.
+A linear model over folded words, pairs of words and letter groups. (The rules' scores were tried as
+features and made it worse where the rules abstain.) It is trained with scikit-learn and kept as plain
+numbers: a JSON manifest and one file of arrays. Scoring needs neither scikit-learn nor numpy, and
+nothing that runs is ever loaded.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class ModelError(ValueError):
 
 
 class Feature(NamedTuple):
-    """One feature of a text: its place (folded offsets; -1 where it has none) and its value."""
+    """One feature of a text: where it first stands (folded offsets) and its value."""
 
     name: str
     start: int
@@ -67,14 +68,6 @@ def grams(data: bytes) -> Iterator[tuple[str, int, int]]:
                         yield "c " + padded[k : k + size], start, i
             previous = (start, i)
             start = -1
-
-
-def signals(scores: Mapping[str, float], services: Mapping[str, float]) -> Iterator[tuple[str, float]]:
-    """The rules' view of a text: its scores and service lines, on a logarithmic scale."""
-    for side, score in scores.items():
-        yield "r " + side, math.log1p(max(score, 0.0))
-    for service, weight in services.items():
-        yield "s " + service, math.log1p(weight)
 
 
 @dataclass(frozen=True)
@@ -147,8 +140,8 @@ class Model:
         text = json.dumps(manifest, indent=1, ensure_ascii=False, sort_keys=True)
         (home / "manifest.json").write_text(text + "\n", "utf-8")
 
-    def features(self, data: bytes, rules: Mapping[str, float], services: Mapping[str, float]) -> list[Feature]:
-        """The known features of a text: letter and word groups weighed by tf-idf to length one, and signals."""
+    def features(self, data: bytes) -> list[Feature]:
+        """The known features of folded text, weighed by tf-idf, all together of length one."""
         counts: dict[str, list[int]] = {}
         known = self.vocabulary
         for name, start, end in grams(data):
@@ -160,15 +153,13 @@ class Model:
                     slot[0] += 1
         raw = [(n, s, e, (1.0 + math.log(c)) * self.idf[known[n]]) for n, (c, s, e) in counts.items()]
         norm = math.sqrt(math.fsum(v * v for *_, v in raw)) or 1.0
-        out = [Feature(n, s, e, v / norm) for n, s, e, v in raw]
-        out += [Feature(n, -1, -1, v) for n, v in signals(rules, services) if n in known and v]
-        return out
+        return [Feature(n, s, e, v / norm) for n, s, e, v in raw]
 
-    def judge(self, data: bytes, rules: Mapping[str, float], services: Mapping[str, float]) -> Verdict:
+    def judge(self, data: bytes) -> Verdict:
         """Probabilities of a folded text. The scores are log-odds against NEITHER: bias plus all that moved them."""
         moved: list[tuple[Feature, dict[str, float]]] = []
         width = len(CLASSES)
-        for feature in self.features(data, rules, services):
+        for feature in self.features(data):
             at = self.vocabulary[feature.name] * width
             row = self.weights[at : at + width]
             moved.append((feature, {c: feature.value * (row[i] - row[-1]) for i, c in enumerate(CLASSES[:-1])}))
@@ -182,11 +173,9 @@ class Model:
 
 
 class View(NamedTuple):
-    """What the rules make of a text; ``label`` is BPO, KPO or None where they leave it to the model."""
+    """What the rules make of a text: ``label`` is BPO, KPO or None; ``open`` where the model is asked."""
 
     data: bytes
-    scores: Mapping[str, float]
-    services: Mapping[str, float]
     label: str | None
     confidence: float
     open: bool

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from html import escape
 from typing import Any
 
 
@@ -49,7 +50,7 @@ class Why(StrEnum):
     NOT_HEAD = "not_head"  # a head word that is not the head of its phrase
     SATURATED = "saturated"  # the same thing was already counted often enough
     FOREIGN = "foreign"  # a word of another language than the text's
-    UNDECIDED = "undecided"  # too little for the rules; the model heard it as a signal
+    UNDECIDED = "undecided"  # too little for the rules, so the model was asked
     ZONE = "zone"  # stands where nothing counts: benefits, application notes
 
 
@@ -159,6 +160,20 @@ class Classification:
     scores: Mapping[str, float]
     rulebook: RulebookId
     text_length: int = field(default=0)
+
+    def _repr_html_(self) -> str:
+        """A card for notebooks: the answer and what it rests on; ``explain(text)`` shows the text too."""
+        rows = "".join(
+            f"<tr><td>{e.side}</td><td>{e.weight:+.2f}</td><td>{escape(e.text)}</td>"
+            f"<td>{escape(e.concept)}</td><td>{escape(str(e.citation or ''))}</td></tr>"
+            for e in self.evidence
+        )
+        by = f"decided by {self.decided_by}" if self.decided_by else "undecided"
+        return (
+            f"<div><b>{self.label}</b> {escape(self.service or '')} · confidence {self.confidence:.2f} · "
+            f"{by}: {self.reason}<table><thead><tr><th>Side</th><th>Weight</th><th>Words</th><th>Concept</th>"
+            f"<th>Where the specification says so</th></tr></thead><tbody>{rows}</tbody></table></div>"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain lists, dictionaries, strings and numbers, ready for JSON."""

@@ -34,6 +34,7 @@ SCOPES = {"zone": ("section", "sentence", "next"), "negate": ("after", "before")
 DECISION = (
     *("neither", "outside", "decay", "side_decay", "least", "mixed_share", "mixed_least", "decide"),
     *("trait_alone", "trait_rows", "hints", "hints_several", "aside", "untitled"),
+    *("confidence_slope", "confidence_discount"),
 )
 MOST_READINGS = 2000  # of one place of a term
 _WORD_SETS = (

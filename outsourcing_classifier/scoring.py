@@ -120,6 +120,7 @@ def decide(
             reason = Reason.NEGATED if negated else Reason.NO_EVIDENCE
         return Decision(Label.UNKNOWN, reason, None, services, chances[2], scores)
     confidence = chances[0 if side == "BPO" else 1]
+    sure = _calibrated(confidence, constants)
     if bpo == kpo or confidence < constants["decide"]:
         reason = Reason.CONFLICT if min(bpo, kpo) > neither / 2 else Reason.LOW_MARGIN
         return Decision(Label.UNKNOWN, reason, None, services, chances[2], scores)
@@ -134,17 +135,7 @@ def decide(
         reason = Reason.RELATED_ACTIVITY
     else:
         reason = Reason.LISTED_ACTIVITY
-    return Decision(Label(side), reason, service, services, confidence, scores)
-
-
-def lines(hits: Sequence[Hit], weights: Sequence[float], rulebook: Rulebook) -> dict[str, float]:
-    """The weight of each service line that is spoken of."""
-    out: dict[str, float] = {}
-    for hit, weight in zip(hits, weights, strict=True):
-        service = rulebook.service(hit.entry.concept)
-        if service is not None and weight > 0:
-            out[service] = out.get(service, 0.0) + weight
-    return out
+    return Decision(Label(side), reason, service, services, sure, scores)
 
 
 def _has_side(hits: Sequence[Hit], service: str, side: str, rulebook: Rulebook) -> bool:
@@ -174,6 +165,12 @@ def _mixed(bpo: float, kpo: float, neither: float, titled: set[str | None], cons
 def _shares(lines: dict[str, float]) -> dict[str, float]:
     total = sum(lines.values())
     return {s: w / total for s, w in sorted(lines.items(), key=lambda x: (-x[1], x[0]))} if total else {}
+
+
+def _calibrated(chance: float, constants: Mapping[str, float]) -> float:
+    """Platt's scaling, fitted on held-out texts: how often such an answer is right."""
+    odds = math.log(max(chance, 1e-9) / max(1.0 - chance, 1e-9))
+    return 1.0 / (1.0 + math.exp(-(constants["confidence_slope"] * odds - constants["confidence_discount"])))
 
 
 def _softmax(scores: tuple[float, ...]) -> tuple[float, ...]:

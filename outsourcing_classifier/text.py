@@ -139,23 +139,22 @@ class Folder:
         if b"l.l" in data:  # Catalan "col.laboració"
             data = data.replace(b"l.l", b"l-l")
         shape = raw.translate(_SHAPE)
-        glued = _glued(data, shape, self._known) if b"llUll" in shape else []
-        if glued:
-            return self._edited(text, data, glued)
-        for sign in _NEEDS_EDIT:
-            if sign in data:
-                return self._edited(text, data, glued)
+        seen = _glued(data, shape, self._known) if b"llUll" in shape else []
+        if b". " in data:
+            seen += _abbreviated(data, shape)
+        if seen or any(sign in data for sign in _NEEDS_EDIT):
+            return self._edited(text, data, seen)
         return Folded(data)
 
-    def _edited(self, text: str, data: bytes, glued: list[int]) -> Folded:
+    def _edited(self, text: str, data: bytes, seen: list[tuple[int, int, bytes]]) -> Folded:
         """Collapse white space, drop combining marks, spell out ligatures, part glued words."""
         pieces: list[bytes] = []
         at: list[int] = []
         shift: list[int] = []
         last = length = 0
         edits = [(m.start(), m.end(), m.group()) for m in self._edit.finditer(data)]
-        if glued:
-            edits = sorted([*edits, *((seam, seam, b"") for seam in glued)])
+        if seen:
+            edits = sorted([*edits, *seen])
         for start, end, found in edits:
             if start < last:
                 continue  # a seam within a tag
@@ -177,8 +176,9 @@ _PLAIN = Folder()
 _TOKEN = re.compile(rb"[a-z0-9~]+")
 
 
-def _glued(data: bytes, shape: bytes, known: Container[bytes]) -> list[int]:
-    out: list[int] = []
+def _glued(data: bytes, shape: bytes, known: Container[bytes]) -> list[tuple[int, int, bytes]]:
+    """Seams of glued words, as edits that insert the end of a sentence."""
+    out: list[tuple[int, int, bytes]] = []
     at = shape.find(b"llUll")
     while at >= 0:
         seam = at + 2
@@ -187,8 +187,24 @@ def _glued(data: bytes, shape: bytes, known: Container[bytes]) -> list[int]:
             start -= 1
         token = _TOKEN.match(data, start, seam + 40)
         if token is None or token.group() not in known:
-            out.append(seam)
+            out.append((seam, seam, b""))
         at = shape.find(b"llUll", seam)
+    return out
+
+
+def _abbreviated(data: bytes, shape: bytes) -> list[tuple[int, int, bytes]]:
+    """Dots of abbreviations ("Mant. software", "Assess. jurídic"), as edits: a short word with a capital
+    before the dot, and lower case behind it."""
+    out: list[tuple[int, int, bytes]] = []
+    at = data.find(b". ")
+    while at >= 0:
+        if shape[at + 2 : at + 3] == b"l":
+            start = at
+            while start and at - start < 9 and data[start - 1] in _WORD:
+                start -= 1
+            if 3 <= at - start <= 8 and shape[start] == 0x55:
+                out.append((at, at + 2, b"."))
+        at = data.find(b". ", at + 2)
     return out
 
 

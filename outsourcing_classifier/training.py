@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from outsourcing_classifier.model import CLASSES, FORMAT, Model, ModelError, View, grams, signals
+from outsourcing_classifier.model import CLASSES, FORMAT, Model, ModelError, View, grams
 
 SEED = 20240601
 _LEAST_ROWS = 60
@@ -153,7 +153,7 @@ def train(
     *,
     penalty: float = 6.0,
     most_features: int = 40_000,
-    folds: int = 5,
+    folds: int = 4,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Model:
     """Train on labelled texts (BPO, KPO, NEITHER).
@@ -176,7 +176,7 @@ def train(
     held = np.array([e.held for e in examples]) & own
     undecided = np.array([v.open for v in views])
     groups = np.array([e.group for e in examples])
-    bags = [_bag(v) for v in views]
+    bags = [_bag(v.data) for v in views]
     logits = np.zeros((len(examples), len(CLASSES)))
     for n, (inside, outside) in enumerate(GroupKFold(folds).split(bags, truth, groups), 1):
         part = _fit([bags[i] for i in inside], truth[inside], weight[inside], penalty, most_features)
@@ -243,38 +243,36 @@ class _Fitted:
     weights: Any
     bias: Any
 
-    def logits(self, bags: Sequence[tuple[dict[str, int], dict[str, float]]]) -> Any:
+    def logits(self, bags: Sequence[dict[str, int]]) -> Any:
         return _matrix(bags, self.names, self.idf) @ self.weights + self.bias
 
 
-def _bag(view: View) -> tuple[dict[str, int], dict[str, float]]:
+def _bag(data: bytes) -> dict[str, int]:
     counts: dict[str, int] = {}
-    for name, _, _ in grams(view[0]):
+    for name, _, _ in grams(data):
         counts[name] = counts.get(name, 0) + 1
-    return counts, dict(signals(view[1], view[2]))
+    return counts
 
 
-def _fit(bags: Sequence[Any], truth: Any, weight: Any, penalty: float, most: int) -> _Fitted:
+def _fit(bags: Sequence[dict[str, int]], truth: Any, weight: Any, penalty: float, most: int) -> _Fitted:
     import numpy as np
     from sklearn.linear_model import LogisticRegression
 
     frequency: dict[str, int] = {}
-    for counts, _ in bags:
+    for counts in bags:
         for name in counts:
             frequency[name] = frequency.get(name, 0) + 1
     kept = [n for n, f in frequency.items() if f >= 3]
-    kept = sorted(sorted(kept, key=lambda n: (-frequency[n], n))[:most])
-    marks = sorted({name for _, marks in bags for name in marks})
-    names = kept + marks
-    idf = [math.log((1 + len(bags)) / (1 + frequency[n])) + 1.0 for n in kept] + [1.0] * len(marks)
+    names = sorted(sorted(kept, key=lambda n: (-frequency[n], n))[:most])
+    idf = [math.log((1 + len(bags)) / (1 + frequency[n])) + 1.0 for n in names]
     classes = np.bincount(truth, minlength=len(CLASSES))
     balance = len(truth) / len(CLASSES) / np.maximum(classes, 1)
-    model = LogisticRegression(C=penalty, max_iter=3000, tol=1e-6, random_state=SEED)
+    model = LogisticRegression(C=penalty, max_iter=1000, tol=1e-4, random_state=SEED)
     model.fit(_matrix(bags, names, idf), truth, sample_weight=weight * balance[truth])
     return _Fitted(names, idf, model.coef_.T.copy(), model.intercept_.copy())
 
 
-def _matrix(bags: Sequence[Any], names: Sequence[str], idf: Sequence[float]) -> Any:
+def _matrix(bags: Sequence[dict[str, int]], names: Sequence[str], idf: Sequence[float]) -> Any:
     import numpy as np
     from scipy.sparse import csr_matrix
 
@@ -282,12 +280,11 @@ def _matrix(bags: Sequence[Any], names: Sequence[str], idf: Sequence[float]) -> 
     values: list[float] = []
     columns: list[int] = []
     starts = [0]
-    for counts, marks in bags:
+    for counts in bags:
         row = [(place[n], (1.0 + math.log(c)) * idf[place[n]]) for n, c in counts.items() if n in place]
         norm = math.sqrt(math.fsum(v * v for _, v in row)) or 1.0
-        row = [(i, v / norm) for i, v in row] + [(place[n], v) for n, v in marks.items() if n in place]
         columns += [i for i, _ in row]
-        values += [v for _, v in row]
+        values += [v / norm for _, v in row]
         starts.append(len(columns))
     return csr_matrix((np.array(values), np.array(columns), np.array(starts)), shape=(len(bags), len(names)))
 

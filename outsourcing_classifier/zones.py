@@ -186,16 +186,18 @@ class Zones:
 def _title_end(data: bytes) -> int:
     """Where the title ends; 0 where the text begins with a sentence and not with a title."""
     position = 0
-    while True:
-        found = _TITLE_ENDS.search(data, position, _TITLE_BYTES)
-        end = found.start() if found else min(len(data), _TITLE_BYTES)
-        if found and len(_TOKEN.findall(data, 0, end)) < 2 and end < 6 and end + 1 < len(data):
-            position = end + 1
-            continue
-        break
+    for _ in range(5):  # codes before the title: "PS017-0492.", "6.4.10"
+        found = _TITLE_ENDS.search(data, position, position + _TITLE_BYTES)
+        end = found.start() if found else min(len(data), position + _TITLE_BYTES)
+        tokens = _TOKEN.findall(data, position, end)
+        code = len(tokens) < 3 and all(len(t) < 3 or not _DIGITS.isdisjoint(t) for t in tokens)
+        short = len(tokens) < 2 and end - position < 6
+        if not found or not (code or short) or end + 1 >= len(data):
+            break
+        position = end + 1
     if not found and len(data) > _TITLE_BYTES:
         end = _TITLE_BYTES
-    if len(_TOKEN.findall(data[:end])) <= _TITLE_WORDS and (found or end == len(data)):
+    if len(_TOKEN.findall(data, position, end)) <= _TITLE_WORDS and (found or end == len(data)):
         return end
     if len(data) <= 2 * _TITLE_BYTES:
         comma = _COMMA.search(data, 12, end)

@@ -83,11 +83,11 @@ def test_parity_with_scikit_learn(rules: Classifier, rows: list[dict[str, str]])
     values, columns, starts, ours = [], [], [0], []
     for text in texts:
         view = rules.view(text)
-        for feature in model.features(*view[:3]):
+        for feature in model.features(view.data):
             values.append(feature.value)
             columns.append(model.vocabulary[feature.name])
         starts.append(len(columns))
-        ours.append([model.judge(*view[:3]).probabilities[c] for c in CLASSES])
+        ours.append([model.judge(view.data).probabilities[c] for c in CLASSES])
     matrix = csr_matrix((values, columns, starts), shape=(len(texts), len(model.vocabulary)))
     theirs = estimator(model).predict_proba(matrix)
     assert np.abs(np.array(ours) - theirs).max() < 1e-9
