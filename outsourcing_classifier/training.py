@@ -19,6 +19,7 @@ from outsourcing_classifier.model import CLASSES, FORMAT, Model, ModelError, Vie
 
 SEED = 20240601
 _LEAST_ROWS = 60
+NEITHER_EXPECTED = 0.6  # of texts on which the rules abstain: real boards and portals, not our mixture
 _REFERENCE_WEIGHT = 0.3
 _NEITHER = (  # first digits of occupations (SOC) in neither list
     *("17", "19-1", "19-2", "19-4", "21", "25", "27", "29", "31", "33", "35", "37", "39", "41-2"),
@@ -185,6 +186,8 @@ def train(
         tell(f"fold {n} of {folds}: {right.mean():.3f} of {right.size} own texts right")
     judged = undecided & held if (undecided & held).sum() >= _LEAST_ROWS else held
     temperature = _temperature(logits[judged], truth[judged])
+    shift = _shift(truth[judged])
+    logits[:, -1] += temperature * shift
     chances = _softmax(logits / temperature)
     threshold = _threshold(chances[judged], truth[judged])
     answers, confidences = _answers(views, chances, threshold)
@@ -200,9 +203,10 @@ def train(
     manifest = {
         "format": FORMAT,
         "classes": list(CLASSES),
-        "bias": (final.bias / temperature).tolist(),
+        "bias": (final.bias / temperature + np.array([0.0, 0.0, shift])).tolist(),
         "threshold": threshold,
         "temperature": temperature,
+        "neither_expected": NEITHER_EXPECTED,
         "rulebook": rulebook_sha256,
         "scikit-learn": sklearn.__version__,
         "examples": len(examples),
@@ -308,20 +312,37 @@ def _temperature(logits: Any, truth: Any) -> float:
     return round(math.exp(minimize_scalar(loss, bounds=(-2, 3), method="bounded").x), 6)
 
 
+def _shift(truth: Any) -> float:
+    """What the log-odds of NEITHER gain where it is expected more often than among the examples.
+
+    Prior correction (Saerens, Latinne and Decaestecker, 2002): the rules already tell most of our
+    NEITHER texts, which their authors made to be told, but few of the real ones.
+    """
+    share = float((truth == len(CLASSES) - 1).mean())
+    share = min(max(share, 0.01), 0.99)
+    return round(math.log(NEITHER_EXPECTED / (1 - NEITHER_EXPECTED)) - math.log(share / (1 - share)), 6)
+
+
 def _threshold(chances: Any, truth: Any) -> float:
-    """Where naming a side gives the best macro-F1 on held-out texts, a half at least."""
+    """The least probability from which naming a side gives the best macro-F1 on held-out texts weighed as
+    expected."""
     import numpy as np
 
+    neither = truth == len(CLASSES) - 1
+    weight = np.where(
+        neither, NEITHER_EXPECTED / max(1, neither.sum()), (1 - NEITHER_EXPECTED) / max(1, (~neither).sum())
+    )
     best, at = -1.0, 0.5
-    sides = chances[:, :2]
-    top, side = sides.max(1), sides.argmax(1)
+    side, top = chances[:, :2].argmax(1), chances[:, :2].max(1)
     for cut in np.arange(0.5, 0.96, 0.01):
         answer = np.where(top >= cut, side, 2)
         f1 = [
-            2 * ((answer == c) & (truth == c)).sum() / max(1, (answer == c).sum() + (truth == c).sum())
+            2
+            * weight[(answer == c) & (truth == c)].sum()
+            / max(1e-9, weight[answer == c].sum() + weight[truth == c].sum())
             for c in range(len(CLASSES))
         ]
-        if np.mean(f1) > best:
+        if np.mean(f1) > best + 1e-9:
             best, at = float(np.mean(f1)), float(cut)
     return round(at, 2)
 
