@@ -102,6 +102,7 @@ class Classifier:
         evidence, idle = self._evidence(text, reading, weights, by_model)
         if by_model and verdict is not None:
             evidence = self._features(text, reading, verdict, str(decision.label))
+        spoken = {e.language for e in evidence if e.language}
         discarded = sorted([*self._discarded(text, reading), *idle], key=lambda d: (d.start, d.end, d.rule))
         decided_by = DecidedBy.MODEL if by_model else DecidedBy.RULES
         return Classification(
@@ -115,7 +116,7 @@ class Classifier:
             discarded=tuple(discarded),
             traits=self._traits(reading),
             delivery=self._delivery(reading),
-            languages=tuple(sorted({h.entry.language for h in reading.hits})),
+            languages=tuple(sorted(spoken or {h.entry.language for h in reading.hits if by_model})),
             scores=decision.scores,
             rulebook=self.rulebook.id,
             text_length=len(text),
@@ -169,7 +170,7 @@ class Classifier:
         return explanation(text, self.classify(text), self.rulebook)
 
     def _empty(self, text: str) -> Classification:
-        decision = scoring.decide((), (), self.rulebook)
+        decision = scoring.decide((), (), self.rulebook, len(text))
         return Classification(
             Label.UNKNOWN,
             None,

@@ -413,7 +413,7 @@ def _in_phrases(hits: list[Hit], zones: Zones) -> list[Hit]:
         if heads:
             for i in inside:
                 silent = out[i].entry.kind in SILENT or out[i].entry.kind == "head"
-                if i not in heads and (silent or not zones.joined(phrase, out[i].start)):
+                if i not in heads and (silent or not zones.joined(phrase, out[i].start, out[i].end)):
                     out[i] = out[i]._replace(zone="modifier")
     return out
 

@@ -88,11 +88,11 @@ class Output:
 
     def write(self, data: bytes) -> None:
         """Append to the output."""
-        if self._target is None and self._handle < 0:
-            sys.stdout.buffer.write(data)
-            return
         view = memoryview(data)
         try:
+            if self._target is None and self._handle < 0:
+                sys.stdout.buffer.write(data)
+                return
             while view:
                 view = view[os.write(self._handle, view) :]
         except BrokenPipeError:

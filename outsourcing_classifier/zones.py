@@ -92,7 +92,9 @@ class Zones:
                 continue
             if cue.scope == "section":
                 strict = start < self._title_end and cue.zone != "duties"
-                if start >= self._starts[-1] and self._is_heading(start, end, strict):
+                if not strict and start < self._title_end <= end + 1 and self._is_heading(start, end, False):
+                    self._title_end, self._starts, self._zones = 0, [0], [cue.zone]  # no title but a heading
+                elif start >= self._starts[-1] and self._is_heading(start, end, strict):
                     self._starts.append(start)
                     self._zones.append(cue.zone)
             elif cue.scope == "sentence":
@@ -145,8 +147,11 @@ class Zones:
             return False
         return self._heads.breaks.isdisjoint(_TOKEN.findall(self._data, phrase.first, start))
 
-    def joined(self, phrase: Phrase, start: int) -> bool:
+    def joined(self, phrase: Phrase, start: int, end: int) -> bool:
         """Whether a place stands beside the head ("a call centre *and* market research")."""
+        after = _TOKEN.match(self._data, end + 1, phrase.end)
+        if after is not None and after.group() in self._heads.joins:
+            return True
         before = self._data[max(phrase.start, start - 30) : start].rstrip(b" ")
         while before:
             if before[-1] in b",+":

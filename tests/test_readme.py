@@ -58,4 +58,4 @@ def test_the_make_targets_exist() -> None:
 def test_the_version_is_one() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+\S*", __version__)
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    assert "outsourcing_classifier.__version__" in project
+    assert "outsourcing_classifier.version.__version__" in project

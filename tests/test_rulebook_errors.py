@@ -26,12 +26,12 @@ def change(rules: Path, file: str, before: str, after: str) -> int:
 
 def refused(rules: Path) -> str:
     with pytest.raises(RulebookError) as caught:
-        Classifier(rulebook=rules)
+        Classifier(rulebook=rules, fallback=None)
     return str(caught.value)
 
 
 def test_the_unbroken_one_loads(broken_rules: Path) -> None:
-    c = Classifier(rulebook=broken_rules).classify("payroll processing")
+    c = Classifier(rulebook=broken_rules, fallback=None).classify("payroll processing")
     assert (c.label, c.service) == ("BPO", "hr")
 
 
@@ -190,7 +190,7 @@ def test_missing_profile(broken_rules: Path) -> None:
     with pytest.raises(RulebookError, match="no profile 'mine'; there are: article, in-10ta"):
         Rulebook.load("mine", broken_rules)
     with pytest.raises(RulebookError, match=r"no profile '\.\./weights'"):
-        Classifier("../weights", broken_rules)
+        Classifier("../weights", broken_rules, None)
 
 
 def test_missing_folder(tmp_path: Path) -> None:
@@ -265,7 +265,7 @@ def test_a_spoilt_index_is_made_again(broken_rules: Path, spoil: Callable[[bytes
     (kept,) = (broken_rules / "__compiled__").glob("*.bin")
     whole = kept.read_bytes()
     kept.write_bytes(spoil(whole))
-    assert Classifier(rulebook=broken_rules).classify("payroll processing").service == "hr"
+    assert Classifier(rulebook=broken_rules, fallback=None).classify("payroll processing").service == "hr"
     assert kept.read_bytes() == whole
 
 
@@ -299,10 +299,10 @@ def test_the_index_is_for_all_who_may_read_the_rules(broken_rules: Path) -> None
 
 
 def test_changed_rules_make_a_new_index(broken_rules: Path) -> None:
-    before = Classifier(rulebook=broken_rules)
+    before = Classifier(rulebook=broken_rules, fallback=None)
     assert before.classify("oat counting").label == "UNKNOWN"
     change(broken_rules, ALL, '"payroll processing"', '"payroll processing", "oat counting"')
-    after = Classifier(rulebook=broken_rules)
+    after = Classifier(rulebook=broken_rules, fallback=None)
     assert after.classify("oat counting").service == "hr"
     assert after.rulebook.id.sha256 != before.rulebook.id.sha256
     assert len(list((broken_rules / "__compiled__").glob("*.bin"))) == 1
