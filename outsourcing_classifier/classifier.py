@@ -132,7 +132,7 @@ class Classifier:
         reading = self._matcher.read(text)
         weights = scoring.weigh(reading.hits, self.rulebook)
         negated = any(d.why is Why.NEGATED for d in reading.dropped)
-        return reading, weights, scoring.decide(reading.hits, weights, self.rulebook, len(text), negated)
+        return reading, weights, scoring.decide(reading.hits, weights, self.rulebook, reading.told, negated)
 
     def _second(self, decision: Decision, verdict: Verdict) -> Decision:
         """The model's answer where it is sure enough; else the abstention, with the model's confidence in it."""
@@ -170,7 +170,7 @@ class Classifier:
         return explanation(text, self.classify(text), self.rulebook)
 
     def _empty(self, text: str) -> Classification:
-        decision = scoring.decide((), (), self.rulebook, len(text))
+        decision = scoring.decide((), (), self.rulebook)
         return Classification(
             Label.UNKNOWN,
             None,

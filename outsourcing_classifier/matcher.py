@@ -60,6 +60,7 @@ class Reading(NamedTuple):
     folded: Folded
     hits: list[Hit]
     dropped: list[Dropped]
+    told: int  # folded bytes that tell of the work
 
 
 class _Candidate(NamedTuple):
@@ -127,7 +128,7 @@ class Matcher:
         found = occurrences(self._index, data)
         candidates = self._candidates(data, found)
         if not candidates:
-            return Reading(folded, [], [])
+            return Reading(folded, [], [], len(data))
         cues = self._winning_cues(found)
         zones = Zones(text, folded, cues, self._heads)
         dropped: list[Dropped] = []
@@ -150,7 +151,7 @@ class Matcher:
                 hits.append(Hit(c.start, c.end, c.entry, zones.at(c.parts[-1][0]), data[c.start : c.end]))
         unique = {(d.start, d.end, d.entry.concept, d.why): d for d in reversed(dropped)}
         dropped = sorted(unique.values(), key=lambda d: (d.start, d.end, d.entry.id))
-        return Reading(folded, _promoted(_in_phrases(hits, zones)), dropped)
+        return Reading(folded, _promoted(_in_phrases(hits, zones)), dropped, zones.told())
 
     def try_sentences(self) -> Iterator[Issue]:
         """The yes and no sentences of every entry, tried."""
@@ -218,7 +219,7 @@ class Matcher:
         out: list[tuple[int, int, Cue]] = []
         for start, end, use in found:
             for index in use.cues:
-                if out and start < out[-1][1]:
+                if out and start < out[-1][1] and (start, end) != out[-1][:2]:
                     if end - start <= out[-1][1] - out[-1][0]:
                         continue
                     out.pop()

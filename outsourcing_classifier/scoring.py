@@ -81,8 +81,8 @@ def weigh(hits: Sequence[Hit], rulebook: Rulebook) -> list[float]:
 def decide(
     hits: Sequence[Hit], weights: Sequence[float], rulebook: Rulebook, length: int = 0, negated: bool = False
 ) -> Decision:
-    """The label with its reason. ``length``: of the text in code points, for the longer a text, the more
-    is said in it by the way. ``negated``: some activity was excluded by a negation."""
+    """The label with its reason. ``length``: of what tells of the work, in folded bytes, for the longer it
+    is, the more is said by the way. ``negated``: some activity was excluded by a negation."""
     constants = rulebook.weights.decision
     total = {"BPO": 0.0, "KPO": 0.0, "OUT": 0.0}
     lines: dict[str, float] = {}

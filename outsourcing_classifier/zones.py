@@ -128,6 +128,17 @@ class Zones:
                 return zone
         return self._zones[bisect_right(self._starts, position) - 1]
 
+    def told(self) -> int:
+        """How many bytes tell of the work: all but what tells of the employer, benefits, application, wishes."""
+        ends = [*self._starts[1:], len(self._data)]
+        untold = [(s, e) for s, e, zone in zip(self._starts, ends, self._zones, strict=True) if zone in UNTOLD]
+        untold += [(s, e) for s, e, zone in self._spans if zone in UNTOLD]
+        covered = reached = 0
+        for start, end in sorted(untold):
+            covered += max(0, end - max(start, reached))
+            reached = max(reached, end)
+        return len(self._data) - covered
+
     def phrase(self, position: int) -> Phrase | None:
         """The title phrase that a place stands in."""
         index = bisect_right(self._phrase_starts, position)

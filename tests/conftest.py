@@ -20,6 +20,7 @@ code = "en"
 name = "English"
 head = "last"
 action_gap = 5
+head_joins = ["and"]
 
 [macros]
 role = "(clerk*|officer*)"
