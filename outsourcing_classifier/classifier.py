@@ -120,6 +120,7 @@ class Classifier:
             scores=decision.scores,
             rulebook=self.rulebook.id,
             text_length=len(text),
+            source=text,
         )
 
     def view(self, text: str) -> View:
@@ -186,6 +187,7 @@ class Classifier:
             decision.scores,
             self.rulebook.id,
             len(text),
+            text,
         )
 
     def _evidence(

@@ -218,12 +218,12 @@ class Matcher:
         """Cues by position, the longest at each place."""
         out: list[tuple[int, int, Cue]] = []
         for start, end, use in found:
-            for index in use.cues:
-                if out and start < out[-1][1] and (start, end) != out[-1][:2]:
-                    if end - start <= out[-1][1] - out[-1][0]:
-                        continue
-                    out.pop()
-                out.append((start, end, self.rulebook.cues[index]))
+            if not use.cues:
+                continue
+            while out and start < out[-1][1] and end - start > out[-1][1] - out[-1][0]:
+                out.pop()
+            if not out or start >= out[-1][1] or (start, end) == out[-1][:2]:
+                out += [(start, end, self.rulebook.cues[index]) for index in use.cues]
         return out
 
     def _candidates(self, data: bytes, found: list[Occurrence]) -> list[_Candidate]:

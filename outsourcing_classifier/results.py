@@ -143,7 +143,7 @@ class Classification:
     ``confidence`` is the calibrated probability that ``label`` is right (for UNKNOWN: that the
     text is in neither list). ``scores`` holds, for BPO, KPO and neither, the sum of the evidence
     weights of that side plus the constant of the decision; ``services`` the share of each service
-    line in the evidence of both sides.
+    line in the evidence of both sides. ``source`` is the text itself; ``repr`` and ``to_dict`` leave it out.
     """
 
     label: Label
@@ -160,24 +160,42 @@ class Classification:
     scores: Mapping[str, float]
     rulebook: RulebookId
     text_length: int = field(default=0)
+    source: str = field(default="", repr=False)
 
     def _repr_html_(self) -> str:
-        """A card for notebooks: the answer and what it rests on; ``explain(text)`` shows the text too."""
+        """A card for notebooks: the text with its evidence marked, what counted, the comparison's rows."""
         rows = "".join(
             f"<tr><td>{e.side}</td><td>{e.weight:+.2f}</td><td>{escape(e.text)}</td>"
             f"<td>{escape(e.concept)}</td><td>{escape(str(e.citation or ''))}</td></tr>"
             for e in self.evidence
         )
+        traits = "".join(
+            f"<tr><th>{escape(t.basis.replace('_', ' '))}</th><td>{t.side or '–'}</td>"
+            f"<td>{escape((t.pole or '').replace('_', ' '))}</td></tr>"
+            for t in self.traits
+        )
         by = f"decided by {self.decided_by}" if self.decided_by else "undecided"
         return (
             f"<div><b>{self.label}</b> {escape(self.service or '')} · confidence {self.confidence:.2f} · "
-            f"{by}: {self.reason}<table><thead><tr><th>Side</th><th>Weight</th><th>Words</th><th>Concept</th>"
-            f"<th>Where the specification says so</th></tr></thead><tbody>{rows}</tbody></table></div>"
+            f"{by}: {self.reason}<p>{self._marked()}</p><table><thead><tr><th>Side</th><th>Weight</th>"
+            f"<th>Words</th><th>Concept</th><th>Where the specification says so</th></tr></thead>"
+            f"<tbody>{rows}</tbody></table><table><thead><tr><th>The comparison</th><th>This text</th>"
+            f"<th></th></tr></thead><tbody>{traits}</tbody></table></div>"
         )
+
+    def _marked(self, most: int = 2000) -> str:
+        """The beginning of the text as HTML, each piece of evidence marked once."""
+        out, at = "", 0
+        for e in sorted(self.evidence, key=lambda e: (e.start, -e.end)):
+            if at <= e.start < e.end <= most:
+                out += escape(self.source[at : e.start]) + f"<mark title='{e.side}'>{escape(e.text)}</mark>"
+                at = e.end
+        return out + escape(self.source[at:most]) + (" …" if len(self.source) > most else "")
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain lists, dictionaries, strings and numbers, ready for JSON."""
         out = asdict(self)
+        del out["source"]  # a result that is passed on or logged carries no more of a text than its evidence
         for key in ("label", "reason", "decided_by"):
             out[key] = None if out[key] is None else str(out[key])
         for row in out["discarded"]:

@@ -61,9 +61,8 @@ def assert_holds(text: str, c: Classification, book: Rulebook) -> None:
     assert set(c.scores) == {"BPO", "KPO", "NEITHER"}
     assert c.scores["BPO"] == pytest.approx(total["BPO"], abs=1e-12)
     assert c.scores["KPO"] == pytest.approx(total["KPO"], abs=1e-12)
-    aside = constants["aside"] * math.log1p(len(text) / 400)
-    neither = constants["neither"] + aside + constants["outside"] * total["OUT"]
-    assert c.scores["NEITHER"] == pytest.approx(neither, abs=1e-12)
+    aside = c.scores["NEITHER"] - constants["neither"] - constants["outside"] * total["OUT"]
+    assert -1e-12 <= aside <= constants["aside"] * math.log1p(2 * len(text) / 400) + 1e-12
     if c.label in (Label.BPO, Label.KPO) and c.decided_by == "rules":
         other = Label.KPO if c.label is Label.BPO else Label.BPO
         assert c.scores[c.label] > c.scores[other]
@@ -245,7 +244,10 @@ def test_results_are_frozen() -> None:
 def test_to_dict_is_plain() -> None:
     c = classify("Payroll processing; no market research. About us: we do data entry.")
     out = c.to_dict()
-    assert json.loads(json.dumps(out, allow_nan=False)).keys() == {f.name for f in dataclasses.fields(c)}
+    assert json.loads(json.dumps(out, allow_nan=False)).keys() == {
+        f.name for f in dataclasses.fields(c) if f.name != "source"
+    }
+    assert "no market research" not in json.dumps(out)
     assert type(out["label"]) is str
     assert type(out["reason"]) is str
     assert type(out["decided_by"]) is str

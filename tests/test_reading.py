@@ -13,24 +13,34 @@ from outsourcing_classifier import Classifier, Label, Reason
 DATA = Path(__file__).parent.parent / "training_data"
 AROUND = {
     "en": [
-        "\n\nAbout us: Harrowgate is a leading provider of payroll services, call centres and market research in "
-        "nine countries. Founded in 1988, we help our clients with data analytics and legal advice.",
+        (
+            "\n\nAbout us: Harrowgate is a leading provider of payroll services, call centres and market research in "
+            "nine countries. Founded in 1988, we help our clients with data analytics and legal advice."
+        ),
         "\n\nBenefits: health insurance, paid leave, training, a data plan and help with your tax return.",
-        "\n\nWe are an equal opportunity employer. All qualified applicants receive consideration without regard "
-        "to race, religion, gender or disability. Interested candidates send their CV to the human resources team.",
+        (
+            "\n\nWe are an equal opportunity employer. All qualified applicants receive consideration without regard "
+            "to race, faith, gender or disability. Interested candidates send their CV to the human resources team."
+        ),
     ],
     "ca": [
         "\n\nQui som: som una empresa líder en serveis de nòmines, centres de trucades i estudis de mercat.",
         "\n\nOferim: formació a càrrec de l'empresa, assegurança mèdica i assessorament fiscal.",
-        "\n\nIgualtat d'oportunitats sense discriminació. Les persones interessades cal que enviïn el currículum "
-        "al departament de recursos humans.",
+        (
+            "\n\nIgualtat d'oportunitats sense discriminació. Les persones interessades cal que enviïn el currículum "
+            "al departament de recursos humans."
+        ),
     ],
     "es": [
-        "\n\nQuiénes somos: somos una empresa líder en servicios de nóminas, centros de llamadas y estudios de "
-        "mercado.",
+        (
+            "\n\nQuiénes somos: somos una empresa líder en servicios de nóminas, centros de llamadas y estudios de "
+            "mercado."
+        ),
         "\n\nOfrecemos: formación a cargo de la empresa, seguro médico y asesoramiento fiscal.",
-        "\n\nIgualdad de oportunidades sin discriminación. Las personas interesadas deben enviar su CV al "
-        "departamento de recursos humanos.",
+        (
+            "\n\nIgualdad de oportunidades sin discriminación. Las personas interesadas deben enviar su CV al "
+            "departamento de recursos humanos."
+        ),
     ],
 }
 

@@ -37,9 +37,11 @@ def test_every_field_reason_and_exit_code_is_told() -> None:
 
 
 def test_every_option_of_the_examples_exists(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["score", "--help"])
-    known = set(re.findall(r"--[\w-]+", capsys.readouterr().out)) | {"--json"}
+    known: set[str] = set()
+    for command in ("classify", "explain", "score", "evaluate", "train", "rules"):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        known |= set(re.findall(r"--[\w-]+", capsys.readouterr().out))
     assert set(re.findall(r"(?<![\w-])--[a-z][\w-]+", README)) <= known
 
 
