@@ -1,10 +1,10 @@
-"""The build's one step of its own: the compiled rulebook goes into the wheel. See pyproject.toml."""
+"""What pyproject.toml cannot say: the matcher in C, where there is a compiler, and the compiled rulebook in the wheel."""
 
 import os
 import subprocess
 import sys
 
-from setuptools import setup
+from setuptools import Extension, setup
 from setuptools.command.build_py import build_py
 
 
@@ -20,4 +20,15 @@ class BuildWithIndex(build_py):
             subprocess.run(command, cwd=where, env={**os.environ, "PYTHONPATH": where}, check=True)
 
 
-setup(cmdclass={"build_py": BuildWithIndex})
+READING = Extension(
+    "outsourcing_classifier._reading",
+    ["outsourcing_classifier/_reading.c"],
+    py_limited_api=True,
+    optional=True,  # without a compiler the same matcher in Python reads
+)
+
+setup(
+    cmdclass={"build_py": BuildWithIndex},
+    ext_modules=[READING],
+    options={"bdist_wheel": {"py_limited_api": "cp311"}},
+)

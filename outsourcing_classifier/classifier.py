@@ -10,8 +10,9 @@ from pathlib import Path
 from outsourcing_classifier import scoring
 from outsourcing_classifier.explain import Explanation, explanation
 from outsourcing_classifier.index import Index
-from outsourcing_classifier.matcher import Hit, Matcher, Reading
+from outsourcing_classifier.matcher import Hit, Reading
 from outsourcing_classifier.model import Model, ModelError, Verdict, View, confidence_for
+from outsourcing_classifier.native import matcher_for
 from outsourcing_classifier.results import (
     Classification,
     DecidedBy,
@@ -62,7 +63,7 @@ class Classifier:
         self.rulebook = index.rulebook
         self.fallback = fallback
         self.target_precision = target_precision
-        self._matcher = Matcher(index)
+        self._matcher = matcher_for(index)
         self._model = self._open_model()
         self._least = 0.0
         if target_precision is not None:

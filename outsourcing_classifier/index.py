@@ -1,8 +1,8 @@
 """The compiled rulebook: what the matcher walks. Built from the rules once, then kept as plain arrays.
 
-A term's places are edges of token sets, and terms share their beginnings. One token may lie in many
-sets, so a walk follows several edges at once; the states met are made deterministic as they are met
-and kept (and forgotten when there are too many), so that a common walk costs one look-up a token.
+A term's places are edges of token sets, and terms share their beginnings. Tokens that lie in the same
+sets are one *class*; over classes the graph is made deterministic, so that a walk costs one look-up a
+word, however many terms begin alike.
 
 The file holds JSON and arrays of 32-bit numbers, nothing that runs. It lies in ``__compiled__``
 beside the rules, is named after the SHA-256 of the rules and of the modules that compile them, and
@@ -18,25 +18,24 @@ import sys
 import tempfile
 import zlib
 from array import array
-from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from functools import cached_property, lru_cache
+from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
 from outsourcing_classifier.rulebook import HOME, Pattern, Rulebook, RulebookError, Slot, digest
 from outsourcing_classifier.text import Folded, Folder
 
-_MAGIC = b"outsourcing_classifier index 2\n"
-_ARRAYS = (
-    *("token_sets_at", "token_sets"),  # token -> the sets it lies in
-    "roots",  # tokens that begin a term
-    *("edges_at", "edge_sets", "edge_nodes"),  # node -> (set, node), by set
-    *("ends_at", "ends"),  # node -> uses
+_MAGIC = b"outsourcing_classifier index 3\n"
+_ROLES = ("rule", "mask", "cue", "object", "verb")
+ARRAYS = (
+    "token_class",  # token -> class
+    *("moves_at", "move_classes", "move_states"),  # state -> (class, state), by class; state 0 begins
+    "state_use",  # state -> 1 + use, or 0
     *("rules_at", "rules", "masks_at", "masks", "cues_at", "cues", "objects_at", "objects"),  # use -> entries
     *("verbs", "verb_sets_at", "verb_sets"),  # use -> verb set -> actions
 )
-_MOST_KEPT = 400_000  # transitions kept at most
 
 
 @lru_cache(maxsize=1)
@@ -64,33 +63,19 @@ class Use(NamedTuple):
     object_of: tuple[int, ...]
 
 
-class State:
-    """Where a walk stands: the ``next`` state by token (None leads nowhere), and what ends here."""
-
-    __slots__ = ("ends", "next", "nodes")
-
-    def __init__(self, nodes: tuple[int, ...], ends: Use | None) -> None:
-        self.nodes = nodes
-        self.ends = ends
-        self.next: dict[bytes, State | None] = {}
-
-
 class Index:
     """A rulebook with its compiled terms."""
 
     def __init__(self, rulebook: Rulebook, tokens: Sequence[bytes], arrays: dict[str, array[int]]) -> None:
         self.rulebook = rulebook
-        self._arrays = arrays
-        self._tokens = {token: i for i, token in enumerate(tokens)}
-        self._token_sets_at, self._token_sets = arrays["token_sets_at"], arrays["token_sets"]
-        self._edges_at = arrays["edges_at"]
-        self._edge_sets, self._edge_nodes = arrays["edge_sets"], arrays["edge_nodes"]
-        self.roots = frozenset(map(tokens.__getitem__, arrays["roots"]))
-        self._made: dict[int, Use] = {}
-        self._verb_sets: dict[int, frozenset[int]] = {}
-        endings = frozenset[bytes]().union(*(x.gender_endings for x in rulebook.languages.values()))
-        self._folder = Folder(self._tokens, endings)
-        self.forget()
+        self.arrays = arrays
+        self.tokens = tokens
+        self.class_of = dict(zip(tokens, arrays["token_class"], strict=True))
+        self._state_use = arrays["state_use"]
+        self._moves: list[dict[int, int] | None] = [None] * len(self._state_use)
+        self._uses: dict[int, Use] = {}
+        self.gender_endings = frozenset[bytes]().union(*(x.gender_endings for x in rulebook.languages.values()))
+        self._folder = Folder(self.class_of, self.gender_endings)
 
     @classmethod
     def open(cls, profile: str = "article", path: str | Path | None = None) -> Index:
@@ -121,11 +106,11 @@ class Index:
         head = {
             "compiler": compiler(),
             "rulebook": self.rulebook.to_plain(),
-            "tokens": b" ".join(self._tokens).decode("ascii"),
-            "lengths": [len(self._arrays[name]) for name in _ARRAYS],
+            "tokens": b" ".join(self.tokens).decode("ascii"),
+            "lengths": [len(self.arrays[name]) for name in ARRAYS],
         }
         text = json.dumps(head, ensure_ascii=False, separators=(",", ":")).encode()
-        body = b"".join(_little_endian(self._arrays[name]).tobytes() for name in _ARRAYS)
+        body = b"".join(_little_endian(self.arrays[name]).tobytes() for name in ARRAYS)
         whole = _MAGIC + len(text).to_bytes(8, "little") + text + body
         return whole + zlib.crc32(whole).to_bytes(4, "little")
 
@@ -144,7 +129,7 @@ class Index:
         at = start + size
         view = memoryview(data)
         arrays: dict[str, array[int]] = {}
-        for name, length in zip(_ARRAYS, head["lengths"], strict=True):
+        for name, length in zip(ARRAYS, head["lengths"], strict=True):
             arrays[name] = array("I")
             arrays[name].frombytes(view[at : at + 4 * length])
             arrays[name] = _little_endian(arrays[name])
@@ -173,84 +158,43 @@ class Index:
         """Fold a text as the terms are folded."""
         return self._folder.fold(text)
 
-    @property
-    def crowded(self) -> bool:
-        """Whether so many transitions are kept that it is time to :meth:`forget` them."""
-        return self._kept > _MOST_KEPT
+    def moves(self, state: int) -> dict[int, int]:
+        """Where a walk goes on from ``state``, by the class of the next word."""
+        moves = self._moves[state]
+        if moves is None:
+            low, high = self.arrays["moves_at"][state : state + 2]
+            classes, states = self.arrays["move_classes"][low:high], self.arrays["move_states"][low:high]
+            moves = self._moves[state] = dict(zip(classes, states, strict=True))
+        return moves
 
-    def forget(self) -> None:
-        """Drop the states met so far; they come again as they are met."""
-        self._states: dict[tuple[int, ...], State] = {}
-        self._kept = 0
-        self.start = self._state((0,))
-
-    def step(self, state: State, token: bytes) -> State | None:
-        """The state after ``token``; kept in ``state.next`` if the token is known."""
-        number = self._tokens.get(token)
-        if number is None:
+    def use(self, state: int) -> Use | None:
+        """What the terms that end at ``state`` stand for."""
+        number = self._state_use[state]
+        if not number:
             return None
-        sets = self._token_sets[self._token_sets_at[number] : self._token_sets_at[number + 1]]
-        reached: set[int] = set()
-        edges, targets = self._edge_sets, self._edge_nodes
-        for node in state.nodes:
-            low, high = self._edges_at[node], self._edges_at[node + 1]
-            for known in sets:
-                at = bisect_left(edges, known, low, high)
-                while at < high and edges[at] == known:
-                    reached.add(targets[at])
-                    at += 1
-        following = self._state(tuple(sorted(reached))) if reached else None
-        self._kept += 1
-        state.next[token] = following
-        return following
-
-    def _state(self, nodes: tuple[int, ...]) -> State:
-        state = self._states.get(nodes)
-        if state is None:
-            at = self._arrays["ends_at"]
-            ends = self._arrays["ends"]
-            uses = [self._use(u) for n in nodes for u in ends[at[n] : at[n + 1]]]
-            inner = tuple(n for n in nodes if self._edges_at[n] < self._edges_at[n + 1])
-            state = self._states[nodes] = State(inner, _together(uses))
-        return state
-
-    def _use(self, number: int) -> Use:
-        use = self._made.get(number)
+        use = self._uses.get(number)
         if use is None:
             rules, masks, cues, objects = (
-                tuple(self._row(name, number)) for name in ("rules", "masks", "cues", "objects")
+                tuple(self._row(name, number - 1)) for name in ("rules", "masks", "cues", "objects")
             )
-            verbs = self._arrays["verbs"][number]
-            verb_of = self._verb_sets.get(verbs)
-            if verb_of is None:
-                verb_of = self._verb_sets[verbs] = frozenset(self._row("verb_sets", verbs))
-            use = self._made[number] = Use(rules, masks, cues, verb_of, objects)
+            verbs = frozenset(self._row("verb_sets", self.arrays["verbs"][number - 1]))
+            use = self._uses[number] = Use(rules, masks, cues, verbs, objects)
         return use
 
     def _row(self, name: str, number: int) -> Iterable[int]:
-        at = self._arrays[name + "_at"]
-        return self._arrays[name][at[number] : at[number + 1]]
+        at = self.arrays[name + "_at"]
+        return self.arrays[name][at[number] : at[number + 1]]
 
     @cached_property
     def size(self) -> dict[str, int]:
-        """How many tokens, nodes, edges and terms the index holds."""
+        """How many tokens and classes of them, states and moves between them the index holds."""
         return {
-            "tokens": len(self._tokens),
-            "nodes": len(self._edges_at) - 1,
-            "edges": len(self._edge_sets),
-            "uses": len(self._arrays["verbs"]),
+            "tokens": len(self.tokens),
+            "classes": max(self.arrays["token_class"], default=-1) + 1,
+            "states": len(self._state_use),
+            "moves": len(self.arrays["move_classes"]),
+            "uses": len(self.arrays["verbs"]),
         }
-
-
-def _together(uses: Sequence[Use]) -> Use | None:
-    """What several terms of the same words stand for."""
-    if len(uses) < 2:
-        return uses[0] if uses else None
-    rules, masks, cues, objects = (
-        tuple(dict.fromkeys(i for use in uses for i in getattr(use, name)))
-        for name in ("rules", "masks", "cues", "object_of")
-    )
-    return Use(rules, masks, cues, frozenset[int]().union(*(u.verb_of for u in uses)), objects)
 
 
 def _little_endian(numbers: array[int]) -> array[int]:
@@ -261,49 +205,75 @@ def _little_endian(numbers: array[int]) -> array[int]:
 
 
 class _Builder:
-    """Lays the patterns out as a graph and flattens it."""
+    """Lays the patterns out as a graph, makes it deterministic and flattens it."""
 
     def __init__(self) -> None:
         self._tokens: dict[bytes, list[int]] = {}  # token -> ids of the sets it lies in
         self._sets: dict[frozenset[bytes], int] = {}
         self._edges: list[dict[int, list[int]]] = [{}]  # node -> set -> nodes
-        self._ends: dict[int, list[int]] = {}
+        self._ends: dict[int, list[int]] = {}  # node -> patterns
         self._shared: dict[tuple[tuple[int, ...], Slot], int] = {}
 
     def index(self, rulebook: Rulebook) -> Index:
         roles: dict[Pattern, dict[str, dict[int, None]]] = {}
         for pattern, role, index in rulebook.uses():
             roles.setdefault(pattern, {}).setdefault(role, {})[index] = None
-        tables: dict[str, list[Sequence[int]]] = {"rules": [], "masks": [], "cues": [], "objects": []}
-        verb_sets: dict[tuple[int, ...], int] = {}
-        verbs: list[int] = []
-        for number, (pattern, by_role) in enumerate(roles.items()):
+        for number, pattern in enumerate(roles):
             self._add(pattern, number)
-            for name, rows in tables.items():
-                rows.append(tuple(by_role.get(name[:-1], ())))
-            verbs.append(verb_sets.setdefault(tuple(by_role.get("verb", ())), len(verb_sets)))
+        classes: dict[tuple[int, ...], int] = {}
+        token_class = array("I", [classes.setdefault(tuple(sets), len(classes)) for sets in self._tokens.values()])
+        moves, ends = self._determine(list(classes))
+        uses: dict[tuple[tuple[int, ...], ...], int] = {}
+        state_use = array("I")
+        by_number = list(roles.values())
+        for patterns in ends:
+            together = [by_number[p] for p in patterns]
+            rows = [dict.fromkeys(i for by in together for i in by.get(role, ())) for role in _ROLES]
+            use = (*(tuple(row) for row in rows[:-1]), tuple(sorted(rows[-1])))
+            state_use.append(uses.setdefault(use, len(uses)) + 1 if patterns else 0)
+        verb_sets: dict[tuple[int, ...], int] = {}
         arrays = {
-            **_ragged("token_sets", list(self._tokens.values())),
-            **_ragged("ends", [self._ends.get(n, ()) for n in range(len(self._edges))]),
-            **{k: v for name, rows in tables.items() for k, v in _ragged(name, rows).items()},
+            "token_class": token_class,
+            "moves_at": array("I", accumulate(map(len, moves), initial=0)),
+            "move_classes": array("I", [c for row in moves for c in sorted(row)]),
+            "move_states": array("I", [row[c] for row in moves for c in sorted(row)]),
+            "state_use": state_use,
+            **{
+                k: v
+                for i, role in enumerate(_ROLES[:-1])
+                for k, v in _ragged(role + "s", [u[i] for u in uses]).items()
+            },
+            "verbs": array("I", [verb_sets.setdefault(u[-1], len(verb_sets)) for u in uses]),
             **_ragged("verb_sets", list(verb_sets)),
-            "verbs": array("I", verbs),
-            "roots": array("I", self._roots()),
-            "edges_at": array("I", [0]),
-            "edge_sets": array("I"),
-            "edge_nodes": array("I"),
         }
-        for edges in self._edges:
-            for known in sorted(edges):
-                for node in edges[known]:
-                    arrays["edge_sets"].append(known)
-                    arrays["edge_nodes"].append(node)
-            arrays["edges_at"].append(len(arrays["edge_sets"]))
         return Index(rulebook, list(self._tokens), arrays)
 
-    def _roots(self) -> list[int]:
-        begins = self._edges[0].keys()
-        return [i for i, sets in enumerate(self._tokens.values()) if not begins.isdisjoint(sets)]
+    def _determine(self, classes: Sequence[tuple[int, ...]]) -> tuple[list[dict[int, int]], list[tuple[int, ...]]]:
+        """Moves by class and patterns that end, for each state; a state is a group of nodes."""
+        classes_of: list[list[int]] = [[] for _ in self._sets]
+        for number, sets in enumerate(classes):
+            for known in sets:
+                classes_of[known].append(number)
+        states: dict[tuple[int, ...], int] = {(0,): 0}
+        moves: list[dict[int, int]] = []
+        ends: list[tuple[int, ...]] = []
+        waiting: list[tuple[int, ...]] = [(0,)]
+        for nodes in waiting:  # grows as it is read
+            reached: dict[int, set[int]] = {}
+            for node in nodes:
+                for known, targets in self._edges[node].items():
+                    for number in classes_of[known]:
+                        reached.setdefault(number, set()).update(targets)
+            row: dict[int, int] = {}
+            for number, group in reached.items():
+                key = tuple(sorted(group))
+                if key not in states:
+                    states[key] = len(states)
+                    waiting.append(key)
+                row[number] = states[key]
+            moves.append(row)
+            ends.append(tuple(p for node in nodes for p in self._ends.get(node, ())))
+        return moves, ends
 
     def _add(self, pattern: Pattern, use: int) -> None:
         nodes: tuple[int, ...] = (0,)

@@ -18,11 +18,12 @@ from outsourcing_classifier.zones import SILENT, UNTOLD, Heads, Phrase, Zones, a
 _TOKEN = re.compile(rb"[a-z0-9~]+")
 _SPACED = bytes(b if b in b"abcdefghijklmnopqrstuvwxyz0123456789~" else 0x20 for b in range(256))
 _SOFT = frozenset(b" \n-/")  # bytes that may stand between two words of a term
+_FAR = 200  # bytes between a verb and its object at most
 _REACH = 600  # bytes that a negation's sentence is followed at most
 _NEGATED_WORDS = 14  # that a negation reaches at most
 _CLEAR_MARKS = 5  # different small words that make a text's language clear
-_TELLING = frozenset(["title", "modifier", "duties", "body"])
-_RANK = {k: i for i, k in enumerate(("listed", "synonym", "title", "narrower", "action", "head"))}
+TELLING = frozenset(["title", "modifier", "duties", "body"])
+RANK = {k: i for i, k in enumerate(("listed", "synonym", "title", "narrower", "action", "head"))}
 
 
 class Occurrence(NamedTuple):
@@ -79,30 +80,28 @@ def occurrences(index: Index, data: bytes) -> list[Occurrence]:
 
     Whole words only; by start and then by end.
     """
-    if index.crowded:
-        index.forget()
     words = data.translate(_SPACED).split(b" ")
     ends = list(accumulate(map(len, words)))  # without the separators: add the number of words before
+    classes = list(map(index.class_of.get, words))
     found: list[Occurrence] = []
-    roots, begin, step, last = index.roots, index.start.next, index.step, len(words) - 1
-    for i in [i for i, word in enumerate(words) if word in roots]:
-        word = words[i]
-        state = begin[word] if word in begin else step(index.start, word)
+    begin, moves, uses, last = index.moves(0), index.moves, index.use, len(words) - 1
+    for i in [i for i, known in enumerate(classes) if known in begin]:
+        state: int | None = begin[cast(int, classes[i])]
         end = ends[i] + i
-        start = end - len(word)
+        start = end - len(words[i])
         j = i
         while state is not None:
-            if state.ends is not None:
-                found.append(Occurrence(start, end, state.ends))
-            if j == last or not state.nodes or data[end] not in _SOFT:
+            use = uses(state)
+            if use is not None:
+                found.append(Occurrence(start, end, use))
+            if j == last or data[end] not in _SOFT:
                 break
             j += 1
-            word = words[j]
-            if not word:
+            known = classes[j]
+            if known is None:
                 break
             end = ends[j] + j
-            following = state.next
-            state = following[word] if word in following else step(state, word)
+            state = moves(state).get(known)
     return found
 
 
@@ -150,7 +149,7 @@ class Matcher:
             else:
                 hits.append(Hit(c.start, c.end, c.entry, zones.at(c.parts[-1][0]), data[c.start : c.end]))
         unique = {(d.start, d.end, d.entry.concept, d.why): d for d in reversed(dropped)}
-        dropped = sorted(unique.values(), key=lambda d: (d.start, d.end, d.entry.id))
+        dropped = sorted(unique.values(), key=lambda d: (d.start, d.end, d.entry.id, d.why))
         return Reading(folded, _promoted(_in_phrases(hits, zones)), dropped, zones.told())
 
     def try_sentences(self) -> Iterator[Issue]:
@@ -207,10 +206,10 @@ class Matcher:
         doubtful = sorted(x for x in speaking if not self.rulebook.languages[x].foreign_words)
         if not doubtful:
             return {}
-        tokens = set(_TOKEN.findall(data))
-        marks = {code: len(tokens & x.marks) for code, x in self.rulebook.languages.items()}
+        tokens = _TOKEN.findall(data)
+        marks = {code: len(x.marks.intersection(tokens)) for code, x in self.rulebook.languages.items()}
         spoken = max(marks, key=lambda code: marks[code])
-        if marks[spoken] < min(_CLEAR_MARKS, 1 + len(tokens) // 12):
+        if marks[spoken] < min(_CLEAR_MARKS, 1 + len(tokens) // 16):
             return {}
         return {x: spoken for x in doubtful if x != spoken and marks[x] * 3 <= marks[spoken] - 1}
 
@@ -253,20 +252,20 @@ class Matcher:
 
     def _active(self, data: bytes, verbs: list[Occurrence], target: Occurrence, out: list[_Candidate]) -> None:
         """The nearest verb before an object, for each of the object's actions."""
-        wanted = set(target.use.object_of)
+        wanted = list(target.use.object_of)
         for verb in reversed(verbs):
             if verb.end > target.start:
                 continue
             between = data[verb.end : target.start]
             gap = between.count(b" ") + between.count(b"\n") - 1
-            if gap > self._gap or b"." in between:
+            if gap > self._gap or len(between) > _FAR or b"." in between:
                 break
-            for index in wanted & verb.use.verb_of:
-                wanted.discard(index)
-                if gap <= self.rulebook.actions[index].gap:
-                    out.append(self._joined(index, verb, target))
-            if not wanted:
-                break
+            met = [index for index in wanted if index in verb.use.verb_of]
+            if met:
+                out += [self._joined(i, verb, target) for i in met if gap <= self.rulebook.actions[i].gap]
+                wanted = [index for index in wanted if index not in met]
+                if not wanted:
+                    break
 
     def _passive(self, data: bytes, objects: list[Occurrence], verb: Occurrence, out: list[_Candidate]) -> None:
         """Objects right before a verb: "invoices processed", "invoice processing"."""
@@ -302,7 +301,7 @@ class _Excluded:
         """(from, to, cue start, cue end)"""
         if cue.scope == "after":
             to = data.find(b".", end, end + _REACH)
-            to = min(to if to >= 0 else len(data), after_words(data, end, _NEGATED_WORDS))
+            to = after_words(data, end, _NEGATED_WORDS, to if to >= 0 else min(len(data), end + _REACH))
             index = bisect_right(stops, end - 1)
             return end, min(to, stops[index]) if index < len(stops) else to, start, end
         since = max(data.rfind(b".", max(0, start - _REACH), start) + 1, start - _REACH, 0)
@@ -334,7 +333,7 @@ def _longest(
             not isinstance(c.entry, Mask),
             c.start,
             -votes[c.entry.language],
-            _RANK.get(c.entry.kind, 9) if not isinstance(c.entry, Mask) else 0,
+            RANK.get(c.entry.kind, 9) if not isinstance(c.entry, Mask) else 0,
             languages[c.entry.language],
             c.entry.id,
         ),
@@ -421,6 +420,6 @@ def _in_phrases(hits: list[Hit], zones: Zones) -> list[Hit]:
 
 def _promoted(hits: list[Hit]) -> list[Hit]:
     """Where nothing but the requirements tells of the work, they tell of it."""
-    if any(h.zone in _TELLING for h in hits if h.entry.kind != "trait"):
+    if any(h.zone in TELLING for h in hits if h.entry.kind != "trait"):
         return hits
     return [h._replace(zone="sole_requirements") if h.zone == "requirements" else h for h in hits]

@@ -170,6 +170,19 @@ class Folder:
         return Folded(b"".join(pieces), tuple(at), tuple(shift))
 
 
+def code(point: int) -> int:
+    """What folding knows of a code point: folded byte | shape << 8 | lower << 16 | upper << 17 | space << 18."""
+    char = chr(point)
+    raw = point if point < 256 else _VIA[_class_of(char)]
+    marks = char.islower() | char.isupper() << 1 | char.isspace() << 2
+    return _TABLE[raw] | _SHAPE[raw] << 8 | marks << 16
+
+
+def spelt(point: int) -> bytes:
+    """The letters that a ligature stands for."""
+    return unicodedata.normalize("NFKD", chr(point)).lower().encode("ascii", "ignore")
+
+
 _PLAIN = Folder()
 
 
@@ -221,7 +234,7 @@ def _replacement(text: str, start: int, end: int, found: bytes) -> bytes:
     if first in (_DROP, 0x2F, 0x28):
         return b""
     if first == _EXPAND:
-        return unicodedata.normalize("NFKD", text[start]).lower().encode("ascii", "ignore")
+        return spelt(ord(text[start]))
     return b" "
 
 

@@ -163,7 +163,7 @@ class Zones:
         after = _TOKEN.match(self._data, end + 1, phrase.end)
         if after is not None and after.group() in self._heads.joins:
             return True
-        before = self._data[max(phrase.start, start - 30) : start].rstrip(b" ")
+        before = self._data[max(phrase.start, start - 30) : start].rstrip(b" \n")
         while before:
             if before[-1] in b",+":
                 return True
@@ -172,7 +172,7 @@ class Zones:
                 return True
             if word not in self._heads.skips:
                 return False
-            before = before[: -len(word)].rstrip(b" ")
+            before = before[: -len(word)].rstrip(b" \n")
         return False
 
     def _cut(self, start: int, end: int) -> Iterator[Phrase]:
@@ -217,7 +217,7 @@ def _title_end(data: bytes) -> int:
         return end
     if len(data) <= 2 * _TITLE_BYTES:
         comma = _COMMA.search(data, 12, end)
-        return comma.start() if comma else min(end, after_words(data, 0, 12))
+        return comma.start() if comma else after_words(data, 0, 12, end)
     return 0
 
 
@@ -232,13 +232,13 @@ def _sentence(data: bytes, start: int, end: int) -> tuple[int, int]:
 def _phrase_end(data: bytes, start: int) -> int:
     found = _PHRASE_ENDS.search(data, start + 1, start + 90)
     end = found.start() if found else min(len(data), start + 90)
-    return min(end, after_words(data, start, 9))
+    return after_words(data, start, 9, end)
 
 
-def after_words(data: bytes, position: int, count: int) -> int:
-    """The place behind the next ``count`` words."""
+def after_words(data: bytes, position: int, count: int, stop: int) -> int:
+    """The place behind the next ``count`` words, or ``stop`` where that comes first."""
     for _ in range(count + 1):
-        position = data.find(b" ", position + 1)
+        position = data.find(b" ", position + 1, stop)
         if position < 0:
-            return len(data)
+            return stop
     return position

@@ -1,0 +1,1560 @@
+/* The matcher in C: what text.Folder.fold and matcher.Matcher.read do, to the last bit.
+
+The Python modules text, matcher and zones are the reference and the fallback; each function here names
+the one that it follows, and tests/test_native.py compares the two. One pass of integers over integers:
+words become numbers of the vocabulary, terms are walks through the compiled index, and Python objects
+are made only of what is handed back. Everything is linear in the length of the text.
+
+Built against the stable interface of CPython 3.11. */
+
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x030B0000
+#include <Python.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NONE UINT32_MAX
+#define DROP 0x81
+#define EXPAND 0x8D
+#define CODE_POINTS 0x110000
+
+enum { SENTENCE = 160, TITLE_WORDS = 16, TITLE_BYTES = 180, REACH = 600, FAR = 200, NEGATED_WORDS = 14 };
+enum { CLEAR_MARKS = 5, BEFORE_HEAD = 30, PHRASE_BYTES = 90, PHRASE_WORDS = 9, MOST_LANGUAGES = 16 };
+/* what a code point is beside its folded byte: bits of look() */
+enum { LOWER = 1 << 16, UPPER = 1 << 17, SPACE = 1 << 18 };
+/* of a word */
+enum { STOP = 1, SKIP = 2, BREAK = 4, JOIN = 8, TAIL = 16 };
+/* of an entry */
+enum { MASK = 1, HEAD = 2, TITLE = 4, SILENT = 8, TRAIT = 16, OUTSIDE = 32 };
+/* of a zone */
+enum { UNTOLD = 1, TELLING = 2 };
+enum { EFFECT_ZONE, EFFECT_NEGATE, EFFECT_STOP, EFFECT_NEUTRAL };
+enum { SCOPE_SECTION, SCOPE_SENTENCE, SCOPE_OTHER, SCOPE_AFTER };
+/* why an occurrence does not count, by name */
+enum { WHY_COVERED, WHY_FOREIGN, WHY_MASKED, WHY_NEGATED, WHY_NOT_HEAD };
+
+typedef uint32_t u32;
+typedef int32_t i32;
+
+/* ---- growing rows of numbers ------------------------------------------------------------------ */
+
+#define ROWS(T, name)                                                                                     \
+    typedef struct { T *at; Py_ssize_t size, room; } name;                                                \
+    static T *name##_add(name *rows) {                                                                    \
+        if (rows->size == rows->room) {                                                                   \
+            Py_ssize_t room = rows->room ? 2 * rows->room : 64;                                           \
+            T *more = realloc(rows->at, (size_t)room * sizeof(T));                                        \
+            if (!more) return NULL;                                                                       \
+            rows->at = more;                                                                              \
+            rows->room = room;                                                                            \
+        }                                                                                                 \
+        return &rows->at[rows->size++];                                                                   \
+    }
+
+typedef struct { i32 start, end; } Span;
+typedef struct { i32 start, end; u32 word; } Word;
+typedef struct { i32 start, end; u32 use; } Found;
+typedef struct { i32 start, end; u32 entry; i32 length, count; Span parts[2]; } Candidate;
+typedef struct { i32 start, end; u32 cue; } Cue;
+typedef struct { i32 start, end; u32 zone; } Stretch;
+typedef struct { i32 start, end, first, last; } Phrase;
+typedef struct { i32 since, to, start, end; } Excluded;
+typedef struct { i32 start, end, owner; } Owned;
+typedef struct { i32 start, end; u32 entry, zone; } Hit;
+typedef struct { i32 start, end; u32 entry, zone; int why; i32 by, because; i32 order; } Dropped;
+typedef struct { i32 start, end, text, length; int kind; } Edit;
+typedef struct { i32 at, shift; } Move;
+
+ROWS(Word, Words)
+ROWS(Found, Founds)
+ROWS(Candidate, Candidates)
+ROWS(Cue, Cues)
+ROWS(Stretch, Stretchs)
+ROWS(Phrase, Phrases)
+ROWS(Excluded, Excludeds)
+ROWS(Owned, Owneds)
+ROWS(Hit, Hits)
+ROWS(Dropped, Droppeds)
+ROWS(Edit, Edits)
+ROWS(Move, Moves)
+ROWS(i32, Numbers)
+
+#define ADD(type, rows, ...)                                                                              \
+    do {                                                                                                  \
+        type *new_ = type##s_add(rows);                                                                   \
+        if (!new_) return -1;                                                                             \
+        *new_ = (type){__VA_ARGS__};                                                                      \
+    } while (0)
+
+/* ---- the reader -------------------------------------------------------------------------------- */
+
+typedef struct { const u32 *at; Py_ssize_t size; } Table;
+
+enum {
+    T_MOVES_AT, T_MOVE_CLASSES, T_MOVE_STATES, T_STATE_USE, T_RULES_AT, T_RULES, T_MASKS_AT, T_MASKS, T_CUES_AT,
+    T_CUES, T_OBJECTS_AT, T_OBJECTS, T_VERBS, T_VERB_SETS_AT, T_VERB_SETS, T_WORD_CLASS, T_WORD_TRAITS,
+    T_WORD_MARKS, T_ENTRY_TRAITS, T_ENTRY_LANGUAGE, T_ENTRY_RANK, T_ENTRY_ORDER, T_ENTRY_CONCEPT, T_GAPS,
+    T_CUE_EFFECT, T_CUE_SCOPE, T_CUE_ZONE, T_ZONE_TRAITS, T_LANGUAGE_HEAD_LAST, T_LANGUAGE_FOREIGN, T_CODES,
+    T_NAMED_ZONES, T_ALL
+};
+static const char *const TABLES[T_ALL] = {
+    "moves_at", "move_classes", "move_states", "state_use", "rules_at", "rules", "masks_at", "masks", "cues_at",
+    "cues", "objects_at", "objects", "verbs", "verb_sets_at", "verb_sets", "word_class", "word_traits",
+    "word_marks", "entry_traits", "entry_language", "entry_rank", "entry_order", "entry_concept", "gaps",
+    "cue_effect", "cue_scope", "cue_zone", "zone_traits", "language_head_last", "language_foreign", "codes",
+    "named_zones",
+};
+/* rows of named_zones */
+enum { Z_TITLE, Z_BODY, Z_DUTIES, Z_EMPLOYER, Z_REQUIREMENTS, Z_SOLE, Z_MENTION, Z_MODIFIER, Z_ALL };
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *look;    /* code point -> folded byte | shape << 8 | LOWER | UPPER | SPACE */
+    PyObject *spell;   /* ligature -> its letters */
+    PyObject *entries; /* rules, actions, masks */
+    PyObject *reasons; /* Why members, in the order of WHY_ above */
+    PyObject *languages, *ids, *zones, *make_hit, *make_dropped, *endings;
+    u32 *tables[T_ALL];
+    Py_ssize_t sizes[T_ALL];
+    u32 *codes; /* by code point; 0: not yet looked up */
+    char *letters; /* all words of the vocabulary */
+    u32 *word_at;  /* word -> its first letter; one more at the end */
+    u32 *slots;    /* open hash table: 1 + word */
+    u32 slot_mask, words;
+    u32 *root;  /* class -> 1 + state */
+    u32 *stamps, stamp;
+    u32 first_action, first_mask;
+    int languages_count;
+    i32 widest_gap;
+} Reader;
+
+typedef struct {
+    Reader *reader;
+    const u32 *source;   /* the text's code points */
+    i32 source_length;
+    const uint8_t *data; /* folded */
+    i32 length;
+    Moves moves;
+    Words words;
+    Founds found, verbs, objects;
+    Candidates candidates, kept, lost;
+    Cues cues;
+    Numbers starts, start_zones; /* sections */
+    Stretchs spans;
+    Phrases phrases;
+    Excludeds excluded;
+    Owneds owned[2];
+    Hits hits;
+    Droppeds dropped;
+    i32 title_end, told;
+} Work;
+
+static int is_word(uint8_t c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '~'; }
+static int is_soft(uint8_t c) { return c == ' ' || c == '\n' || c == '-' || c == '/'; }
+static i32 least(i32 a, i32 b) { return a < b ? a : b; }
+static i32 most(i32 a, i32 b) { return a > b ? a : b; }
+static u32 table(const Reader *r, int name, Py_ssize_t i) {
+    return i >= 0 && i < r->sizes[name] ? r->tables[name][i] : 0;
+}
+static u32 row_size(const Reader *r, int at, u32 i) { return table(r, at, (Py_ssize_t)i + 1) - table(r, at, i); }
+
+static u32 hash_of(const uint8_t *letters, i32 length) {
+    u32 hash = 2166136261u;
+    for (i32 i = 0; i < length; i++) hash = (hash ^ letters[i]) * 16777619u;
+    return hash ^ (hash >> 15);
+}
+
+static u32 word_of(const Reader *r, const uint8_t *letters, i32 length) {
+    for (u32 slot = hash_of(letters, length) & r->slot_mask; r->slots[slot]; slot = (slot + 1) & r->slot_mask) {
+        u32 word = r->slots[slot] - 1, at = r->word_at[word];
+        if (r->word_at[word + 1] - at == (u32)length && !memcmp(r->letters + at, letters, (size_t)length)) return word;
+    }
+    return NONE;
+}
+
+static u32 traits_of(const Reader *r, const uint8_t *letters, i32 length) {
+    u32 word = word_of(r, letters, length);
+    return word == NONE ? 0 : table(r, T_WORD_TRAITS, word);
+}
+
+static int known_token(const Reader *r, const uint8_t *letters, i32 length) {
+    u32 word = word_of(r, letters, length);
+    return word != NONE && r->tables[T_WORD_CLASS][word] != NONE;
+}
+
+static i32 find_byte(const uint8_t *data, i32 from, i32 to, uint8_t c) {
+    if (from >= to) return -1;
+    const uint8_t *at = memchr(data + from, c, (size_t)(to - from));
+    return at ? (i32)(at - data) : -1;
+}
+
+static i32 rfind_byte(const uint8_t *data, i32 from, i32 to, uint8_t c) {
+    for (i32 i = to - 1; i >= from; i--)
+        if (data[i] == c) return i;
+    return -1;
+}
+
+static i32 find_any(const uint8_t *data, i32 from, i32 to, const char *set) {
+    for (i32 i = from; i < to; i++)
+        if (data[i] && strchr(set, data[i])) return i;
+    return -1;
+}
+
+/* zones.after_words */
+static i32 after_words(const uint8_t *data, i32 position, int count, i32 stop) {
+    for (int i = 0; i <= count; i++) {
+        position = find_byte(data, position + 1, stop, ' ');
+        if (position < 0) return stop;
+    }
+    return position;
+}
+
+/* The next token in [*from, to): its bounds. */
+static int next_token(const uint8_t *data, i32 *from, i32 to, Span *out) {
+    i32 i = *from;
+    while (i < to && !is_word(data[i])) i++;
+    if (i >= to) return 0;
+    out->start = i;
+    while (i < to && is_word(data[i])) i++;
+    out->end = *from = i;
+    return 1;
+}
+
+/* ---- text.Folder.fold ---------------------------------------------------------------------------- */
+
+static u32 code_of(Reader *r, u32 c) {
+    if (r->codes[c]) return r->codes[c];
+    PyObject *value = PyObject_CallFunction(r->look, "k", (unsigned long)c);
+    if (!value) return 0;
+    unsigned long code = PyLong_AsUnsignedLong(value);
+    Py_DECREF(value);
+    if (PyErr_Occurred()) return 0;
+    return r->codes[c] = (u32)code;
+}
+
+enum { EDIT_SEAM, EDIT_DOT, EDIT_GAP, EDIT_END, EDIT_AND, EDIT_NOTHING, EDIT_SPELL, EDIT_SPACE };
+
+/* A match of text._EDIT or of a second gender at i, or 0. */
+static i32 edit_at(const Reader *r, const uint8_t *d, i32 n, i32 i, int *kind) {
+    i32 j = i;
+    switch (d[i]) {
+    case ' ': case '\n':
+        while (j < n && (d[j] == ' ' || d[j] == '\n')) j++;
+        if (j - i >= 2 || d[i] == '\n') {
+            *kind = memchr(d + i, '\n', (size_t)(j - i)) ? EDIT_GAP : EDIT_SPACE;
+            return j;
+        }
+        if (j == n || d[j] != '&') return 0;
+        break;
+    case DROP:
+        while (j < n && d[j] == DROP) j++;
+        *kind = EDIT_NOTHING;
+        return j;
+    case EXPAND:
+        *kind = EDIT_SPELL;
+        return i + 1;
+    case '&': {
+        static const char *const names[] = {"nbsp.", "quot.", "lt.", "gt."};
+        for (int k = 0; k < 4; k++) {
+            i32 size = (i32)strlen(names[k]);
+            if (n - i > size && !memcmp(d + i + 1, names[k], (size_t)size)) {
+                *kind = EDIT_SPACE;
+                return i + 1 + size;
+            }
+        }
+        j = i + 1;
+        if (j < n && d[j] == ',') j++;
+        i32 digits = j;
+        while (j < n && j - digits < 8 && ((d[j] >= '0' && d[j] <= '9') || d[j] == 'x')) j++;
+        if (j - digits >= 2 && j - digits <= 7 && j < n && d[j] == '.') {
+            *kind = EDIT_SPACE;
+            return j + 1;
+        }
+        j = i;
+        break;
+    }
+    case '<':
+        j++;
+        if (j < n && d[j] == '/') j++;
+        if (j < n && d[j] >= 'a' && d[j] <= 'z') {
+            i32 inner = ++j;
+            while (j < n && j - inner < 80 && d[j] != '<' && d[j] != '>') j++;
+            if (j < n && d[j] == '>') {
+                *kind = memchr(d + i, '\n', (size_t)(j - i)) ? EDIT_GAP : EDIT_END;
+                return j + 1;
+            }
+        }
+        return 0;
+    case '/': case '(': {
+        Span word;
+        j = i + 1;
+        if (j >= n || !is_word(d[j]) || !next_token(d, &j, least(n, i + 42), &word)) return 0;
+        if (d[i] == '(' ? j == n || d[j] != ',' : j < n && is_word(d[j])) return 0;
+        PyObject *ending = PyBytes_FromStringAndSize((const char *)d + word.start, word.end - word.start);
+        int is_ending = ending ? PySet_Contains(r->endings, ending) : -1;
+        Py_XDECREF(ending);
+        if (is_ending <= 0) return is_ending;
+        *kind = EDIT_NOTHING;
+        return j + (d[i] == '(');
+    }
+    default:
+        return 0;
+    }
+    /* " ?&(amp.)? ?" */
+    j++;
+    if (n - j >= 4 && !memcmp(d + j, "amp.", 4)) j += 4;
+    if (j < n && d[j] == ' ') j++;
+    *kind = EDIT_AND;
+    return j;
+}
+
+static int edits_of(const Reader *r, const uint8_t *d, const uint8_t *shape, i32 n, Edits *edits) {
+    i32 seam = 0, dot = 0, edit = 0, edit_end = 0;
+    int kind = 0;
+    Span token;
+    /* three rows by place, merged: seams of glued words, dots of abbreviations, all else */
+    for (;;) {
+        /* text._glued */
+        for (; seam >= 0; seam++) {
+            while (seam + 5 <= n && !(shape[seam] == 'l' && shape[seam + 1] == 'l' && shape[seam + 2] == 'U' &&
+                                      shape[seam + 3] == 'l' && shape[seam + 4] == 'l'))
+                seam++;
+            if (seam + 5 > n) { seam = -1; break; }
+            i32 at = seam + 2, start = at;
+            while (start && at - start < 40 && is_word(d[start - 1])) start--;
+            i32 from = start;
+            if (!is_word(d[start]) || !next_token(d, &from, least(n, at + 40), &token) ||
+                !known_token(r, d + token.start, token.end - token.start))
+                break;
+            seam = at - 1; /* the search goes on at the seam */
+        }
+        /* text._abbreviated */
+        for (; dot >= 0; dot += 2) {
+            dot = find_byte(d, dot, n, '.');
+            while (dot >= 0 && (dot + 1 >= n || d[dot + 1] != ' ')) dot = find_byte(d, dot + 1, n, '.');
+            if (dot < 0) break;
+            if (dot + 2 < n && shape[dot + 2] == 'l') {
+                i32 start = dot;
+                while (start && dot - start < 9 && is_word(d[start - 1])) start--;
+                if (dot - start >= 3 && dot - start <= 8 && shape[start] == 'U') break;
+            }
+        }
+        while (edit >= 0 && edit_end == 0) {
+            static const char marks[] = " \n&</(\x81\x8d";
+            while (edit < n && !(d[edit] && memchr(marks, d[edit], sizeof marks - 1))) edit++;
+            if (edit >= n) { edit = -1; break; }
+            edit_end = edit_at(r, d, n, edit, &kind);
+            if (edit_end < 0) return -1;
+            if (!edit_end) edit++;
+        }
+        i32 at = seam >= 0 ? seam + 2 : INT32_MAX;
+        if (seam < 0 && dot < 0 && edit < 0) return 0;
+        if (at <= (dot >= 0 ? dot : INT32_MAX) && at <= (edit >= 0 ? edit : INT32_MAX)) {
+            ADD(Edit, edits, at, at, 0, 0, EDIT_SEAM);
+            seam = at;
+        } else if (dot >= 0 && (edit < 0 || dot < edit)) {
+            ADD(Edit, edits, dot, dot + 2, 0, 0, EDIT_DOT);
+            dot += 2;
+        } else {
+            ADD(Edit, edits, edit, edit_end, 0, 0, kind);
+            edit = edit_end;
+            edit_end = 0;
+        }
+    }
+}
+
+/* text._gap */
+static uint8_t gap_of(const Reader *r, const u32 *text, i32 n, i32 start, i32 end) {
+    i32 lines = 0, returns = 0;
+    for (i32 i = start; i < end; i++) {
+        lines += text[i] == '\n';
+        returns += text[i] == '\r';
+    }
+    return (lines ? lines : returns) < 2 && end < n && r->codes[text[end]] & LOWER ? '\n' : '.';
+}
+
+/* Folded bytes (to be freed) and moves. */
+static uint8_t *fold(Reader *r, const u32 *text, i32 n, i32 *length, Moves *moves) {
+    uint8_t *d = malloc((size_t)n + 1), *shape = malloc((size_t)n + 1), *out = NULL;
+    Edits edits = {0};
+    if (!d || !shape) goto no_memory;
+    for (i32 i = 0; i < n; i++) {
+        u32 code = code_of(r, text[i]);
+        if (!code) goto failed;
+        d[i] = (uint8_t)code;
+        shape[i] = (uint8_t)(code >> 8);
+    }
+    for (i32 i = 0; i + 2 < n; i++)
+        if (d[i] == 'l' && d[i + 1] == '.' && d[i + 2] == 'l') {
+            d[i + 1] = '-';
+            i += 2;
+        }
+    if (edits_of(r, d, shape, n, &edits) < 0) goto no_memory;
+    if (!edits.size) {
+        *length = n;
+        free(shape);
+        return d;
+    }
+    Py_ssize_t room = (Py_ssize_t)n + 1;
+    for (Py_ssize_t i = 0; i < edits.size; i++) room += edits.at[i].kind == EDIT_SPELL ? 32 : 5;
+    out = malloc((size_t)room);
+    if (!out || room > INT32_MAX) goto no_memory;
+    i32 last = 0, size = 0;
+    for (Py_ssize_t i = 0; i < edits.size; i++) {
+        const Edit *e = &edits.at[i];
+        if (e->start < last) continue;
+        memcpy(out + size, d + last, (size_t)(e->start - last));
+        size += e->start - last;
+        switch (e->kind) {
+        case EDIT_SEAM: case EDIT_END: out[size++] = '.'; break;
+        case EDIT_DOT: case EDIT_SPACE: out[size++] = ' '; break;
+        case EDIT_GAP: out[size++] = gap_of(r, text, n, e->start, e->end); break;
+        case EDIT_AND: memcpy(out + size, " and ", 5); size += 5; break;
+        case EDIT_SPELL: {
+            PyObject *letters = PyObject_CallFunction(r->spell, "k", (unsigned long)text[e->start]);
+            char *spelt;
+            Py_ssize_t count;
+            if (!letters || PyBytes_AsStringAndSize(letters, &spelt, &count) < 0 || count > 32) {
+                Py_XDECREF(letters);
+                if (!PyErr_Occurred()) PyErr_SetString(PyExc_ValueError, "a code point of too many letters");
+                goto failed;
+            }
+            memcpy(out + size, spelt, (size_t)count);
+            size += (i32)count;
+            Py_DECREF(letters);
+            break;
+        }
+        }
+        last = e->end;
+        Move *move = Moves_add(moves);
+        if (!move) goto no_memory;
+        *move = (Move){size, last - size};
+    }
+    memcpy(out + size, d + last, (size_t)(n - last));
+    *length = size + n - last;
+    free(edits.at);
+    free(shape);
+    free(d);
+    return out;
+no_memory:
+    if (!PyErr_Occurred()) PyErr_NoMemory();
+failed:
+    free(edits.at);
+    free(shape);
+    free(d);
+    free(out);
+    return NULL;
+}
+
+/* text.Folded.source */
+static i32 source_of(const Moves *moves, i32 position) {
+    Py_ssize_t low = 0, high = moves->size;
+    while (low < high) {
+        Py_ssize_t middle = (low + high) / 2;
+        if (position < moves->at[middle].at) high = middle;
+        else low = middle + 1;
+    }
+    i32 here = low ? position + moves->at[low - 1].shift : position;
+    return low == moves->size ? here : least(here, moves->at[low].at + moves->at[low].shift);
+}
+
+/* ---- matcher.occurrences --------------------------------------------------------------------------- */
+
+static int tokenise(Work *w) {
+    const Reader *r = w->reader;
+    Span token;
+    for (i32 from = 0; next_token(w->data, &from, w->length, &token);)
+        ADD(Word, &w->words, token.start, token.end, word_of(r, w->data + token.start, token.end - token.start));
+    return 0;
+}
+
+static u32 move(const Reader *r, u32 state, u32 class_) {
+    u32 low = table(r, T_MOVES_AT, state), high = table(r, T_MOVES_AT, (Py_ssize_t)state + 1);
+    while (low < high) {
+        u32 middle = (low + high) / 2, there = table(r, T_MOVE_CLASSES, middle);
+        if (there == class_) return table(r, T_MOVE_STATES, middle);
+        if (there < class_) low = middle + 1;
+        else high = middle;
+    }
+    return NONE;
+}
+
+static u32 class_of(const Reader *r, const Word *word) {
+    return word->word == NONE ? NONE : r->tables[T_WORD_CLASS][word->word];
+}
+
+static int occurrences(Work *w) {
+    const Reader *r = w->reader;
+    for (Py_ssize_t i = 0; i < w->words.size; i++) {
+        u32 class_ = class_of(r, &w->words.at[i]);
+        if (class_ == NONE || !r->root[class_]) continue;
+        u32 state = r->root[class_] - 1;
+        for (Py_ssize_t j = i;;) {
+            const Word *word = &w->words.at[j];
+            u32 use = table(r, T_STATE_USE, state);
+            if (use) ADD(Found, &w->found, w->words.at[i].start, word->end, use - 1);
+            if (++j == w->words.size || w->words.at[j].start != word->end + 1 || !is_soft(w->data[word->end])) break;
+            class_ = class_of(r, &w->words.at[j]);
+            if (class_ == NONE) break;
+            state = move(r, state, class_);
+            if (state == NONE) break;
+        }
+    }
+    return 0;
+}
+
+/* ---- Matcher._candidates --------------------------------------------------------------------------- */
+
+static int in_verb_set(const Reader *r, u32 use, u32 action) {
+    u32 set = table(r, T_VERBS, use);
+    u32 low = table(r, T_VERB_SETS_AT, set), high = table(r, T_VERB_SETS_AT, (Py_ssize_t)set + 1);
+    while (low < high) {
+        u32 middle = (low + high) / 2, there = table(r, T_VERB_SETS, middle);
+        if (there == action) return 1;
+        if (there < action) low = middle + 1;
+        else high = middle;
+    }
+    return 0;
+}
+
+static int join(Work *w, u32 action, const Found *first, const Found *second) {
+    ADD(Candidate, &w->candidates, first->start, most(first->end, second->end), w->reader->first_action + action,
+        first->end - first->start + second->end - second->start, 2,
+        {{first->start, first->end}, {second->start, second->end}});
+    return 0;
+}
+
+/* Matcher._active */
+static int active(Work *w, const Found *target) {
+    const Reader *r = w->reader;
+    const u32 *objects = r->tables[T_OBJECTS] + table(r, T_OBJECTS_AT, target->use);
+    u32 count = row_size(r, T_OBJECTS_AT, target->use), left = count;
+    Numbers met = {0}; /* for each of the object's actions: whether its verb was met */
+    for (u32 k = 0; k < count; k++) {
+        i32 *new_ = Numbers_add(&met);
+        if (!new_) return -1;
+        *new_ = 0;
+    }
+    int result = 0;
+    for (Py_ssize_t i = w->verbs.size - 1; i >= 0 && left && !result; i--) {
+        const Found *verb = &w->verbs.at[i];
+        if (verb->end > target->start) continue;
+        if (target->start - verb->end > FAR) break;
+        i32 gap = -1, full = 0;
+        for (i32 k = verb->end; k < target->start; k++) {
+            gap += w->data[k] == ' ' || w->data[k] == '\n';
+            full |= w->data[k] == '.';
+        }
+        if (gap > r->widest_gap || full) break;
+        for (u32 k = 0; k < count; k++)
+            if (!met.at[k] && in_verb_set(r, verb->use, objects[k])) {
+                met.at[k] = 1;
+                left--;
+                if (gap <= (i32)table(r, T_GAPS, objects[k]) && join(w, objects[k], verb, target) < 0) result = -1;
+            }
+    }
+    free(met.at);
+    return result;
+}
+
+/* Matcher._passive */
+static int passive(Work *w, const Found *verb) {
+    const Reader *r = w->reader;
+    for (Py_ssize_t i = w->objects.size - 1; i >= 0; i--) {
+        const Found *target = &w->objects.at[i];
+        if (target->end > verb->start) continue;
+        if (verb->start - target->end > 16) break;
+        int spaces = 0, hard = 0;
+        for (i32 k = target->end; k < verb->start; k++) {
+            uint8_t c = w->data[k];
+            spaces += c == ' ';
+            hard |= c == '.' || c == ',' || c == ':';
+        }
+        if (spaces > 2) break;
+        if (hard) continue;
+        const u32 *objects = r->tables[T_OBJECTS] + table(r, T_OBJECTS_AT, target->use);
+        for (u32 k = 0; k < row_size(r, T_OBJECTS_AT, target->use); k++)
+            if (in_verb_set(r, verb->use, objects[k]) && join(w, objects[k], target, verb) < 0) return -1;
+    }
+    return 0;
+}
+
+static int term(Work *w, const Found *f, u32 entry) {
+    ADD(Candidate, &w->candidates, f->start, f->end, entry, f->end - f->start, 1, {{f->start, f->end}});
+    return 0;
+}
+
+static int candidates(Work *w) {
+    const Reader *r = w->reader;
+    for (Py_ssize_t i = 0; i < w->found.size; i++) {
+        const Found f = w->found.at[i];
+        for (u32 k = 0; k < row_size(r, T_RULES_AT, f.use); k++)
+            if (term(w, &f, r->tables[T_RULES][table(r, T_RULES_AT, f.use) + k]) < 0) return -1;
+        for (u32 k = 0; k < row_size(r, T_MASKS_AT, f.use); k++)
+            if (term(w, &f, r->first_mask + r->tables[T_MASKS][table(r, T_MASKS_AT, f.use) + k]) < 0) return -1;
+        if (row_size(r, T_VERB_SETS_AT, table(r, T_VERBS, f.use))) {
+            if (passive(w, &f) < 0) return -1;
+            ADD(Found, &w->verbs, f.start, f.end, f.use);
+        }
+        if (row_size(r, T_OBJECTS_AT, f.use)) {
+            if (active(w, &f) < 0) return -1;
+            ADD(Found, &w->objects, f.start, f.end, f.use);
+        }
+    }
+    return 0;
+}
+
+/* Matcher._winning_cues */
+static int winning_cues(Work *w) {
+    const Reader *r = w->reader;
+    Cues *out = &w->cues;
+    for (Py_ssize_t i = 0; i < w->found.size; i++) {
+        const Found *f = &w->found.at[i];
+        u32 count = row_size(r, T_CUES_AT, f->use);
+        if (!count) continue;
+#define LAST (out->at[out->size - 1])
+        while (out->size && f->start < LAST.end && f->end - f->start > LAST.end - LAST.start) out->size--;
+        if (!out->size || f->start >= LAST.end || (f->start == LAST.start && f->end == LAST.end))
+            for (u32 k = 0; k < count; k++)
+                ADD(Cue, out, f->start, f->end, r->tables[T_CUES][table(r, T_CUES_AT, f->use) + k]);
+#undef LAST
+    }
+    return 0;
+}
+
+/* ---- zones.Zones -------------------------------------------------------------------------------------- */
+
+static u32 named(const Work *w, int zone) { return w->reader->tables[T_NAMED_ZONES][zone]; }
+
+static i32 count_tokens(const uint8_t *data, i32 from, i32 to) {
+    Span token;
+    i32 count = 0;
+    while (next_token(data, &from, to, &token)) count++;
+    return count;
+}
+
+/* Whether what stands here is the code of a lot or file and no title. */
+static int is_code(const uint8_t *data, i32 from, i32 to) {
+    Span token;
+    i32 count = 0;
+    while (next_token(data, &from, to, &token)) {
+        int digits = 0;
+        for (i32 i = token.start; i < token.end; i++) digits |= data[i] >= '0' && data[i] <= '9';
+        if (++count >= 3 || (token.end - token.start >= 3 && !digits)) return 0;
+    }
+    return 1;
+}
+
+/* zones._title_end */
+static i32 title_end(const uint8_t *data, i32 n) {
+    i32 position = 0, end = 0, found = -1;
+    for (int i = 0; i < 5; i++) {
+        found = find_any(data, position, least(n, position + TITLE_BYTES), ".:\n");
+        end = found >= 0 ? found : least(n, position + TITLE_BYTES);
+        int brief = count_tokens(data, position, end) < 2 && end - position < 6;
+        if (found < 0 || !(is_code(data, position, end) || brief) || end + 1 >= n) break;
+        position = end + 1;
+    }
+    if (found < 0 && n > TITLE_BYTES) end = TITLE_BYTES;
+    if (count_tokens(data, position, end) <= TITLE_WORDS && (found >= 0 || end == n)) return end;
+    if (n <= 2 * TITLE_BYTES) {
+        i32 comma = find_any(data, 12, end, ",(");
+        return comma >= 0 ? comma : after_words(data, 0, 12, end);
+    }
+    return 0;
+}
+
+/* Zones._is_heading */
+static int is_heading(const Work *w, i32 start, i32 end, int strict) {
+    const uint8_t *d = w->data;
+    i32 before = start, floor = most(0, start - 3);
+    while (before > floor && (d[before - 1] == ' ' || d[before - 1] == '-' || d[before - 1] == '/')) before--;
+    if (before > floor && !(d[before - 1] && strchr(".:\n,(", d[before - 1]))) return 0;
+    i32 after = end, roof = least(w->length, end + 3);
+    while (after < roof && d[after] == ' ') after++;
+    if (after == roof || (d[after] && strchr(".:\n-", d[after]))) return 1;
+    if (strict) return 0;
+    i32 first = source_of(&w->moves, start), following = source_of(&w->moves, end);
+    i32 stop = least(w->source_length, following + 3);
+    while (following < stop && w->reader->codes[w->source[following]] & SPACE) following++;
+    return first < w->source_length && w->reader->codes[w->source[first]] & UPPER && following < stop &&
+           w->reader->codes[w->source[following]] & UPPER;
+}
+
+static Py_ssize_t bisect(const Numbers *rows, i32 position) {
+    Py_ssize_t low = 0, high = rows->size;
+    while (low < high) {
+        Py_ssize_t middle = (low + high) / 2;
+        if (position < rows->at[middle]) high = middle;
+        else low = middle + 1;
+    }
+    return low;
+}
+
+static int begin_zone(Work *w, i32 start, u32 zone) {
+    i32 *at = Numbers_add(&w->starts), *is = Numbers_add(&w->start_zones);
+    if (!at || !is) return -1;
+    *at = start;
+    *is = (i32)zone;
+    return 0;
+}
+
+static int by_span(const void *a, const void *b) {
+    const Stretch *x = a, *y = b;
+    if (x->start != y->start) return x->start < y->start ? -1 : 1;
+    if (x->end != y->end) return x->end < y->end ? -1 : 1;
+    return (x->zone > y->zone) - (x->zone < y->zone);
+}
+
+static int by_four(const void *a, const void *b) {
+    const i32 *x = a, *y = b;
+    for (int i = 0; i < 4; i++)
+        if (x[i] != y[i]) return x[i] < y[i] ? -1 : 1;
+    return 0;
+}
+
+/* One phrase of Zones._cut with Heads.edges */
+static int phrase(Work *w, i32 since, i32 to) {
+    const Reader *r = w->reader;
+    i32 comma = find_any(w->data, since + 1, to, ",("), stop = comma >= 0 ? comma : to, from = since;
+    Span token, first = {0, 0}, last = {0, 0}, before[64];
+    i32 count = 0, chosen = 0;
+    /* the first token that is neither skipped nor has a digit; the last token if there is none */
+    while (next_token(w->data, &from, stop, &token)) {
+        if (!chosen) {
+            int digits = 0;
+            for (i32 i = token.start; i < token.end; i++) digits |= w->data[i] >= '0' && w->data[i] <= '9';
+            first = token;
+            chosen = !digits && !(traits_of(r, w->data + token.start, token.end - token.start) & SKIP);
+            count = 0;
+        } else if (traits_of(r, w->data + token.start, token.end - token.start) & STOP) {
+            break;
+        }
+        before[count++ & 63] = token; /* tokens from the first one on */
+        last = token;
+    }
+    if (!count) return 0;
+    for (i32 back = count - 1; back > 0 && count - back < 63; back--) { /* single letters and tails at the end */
+        last = before[back & 63];
+        if (last.end - last.start != 1 && !(traits_of(r, w->data + last.start, last.end - last.start) & TAIL)) break;
+        last = before[(back - 1) & 63];
+    }
+    ADD(Phrase, &w->phrases, since, to, first.start, last.end);
+    return 0;
+}
+
+/* Zones._cut */
+static int cut(Work *w, i32 start, i32 end) {
+    const uint8_t *d = w->data;
+    i32 since = start;
+    for (i32 i = start; i < end;) {
+        i32 size = d[i] == '.' || d[i] == ':' || d[i] == '/' || d[i] == '\n'                     ? 1
+                   : i + 1 < end && ((d[i] == ' ' && d[i + 1] == '-') || (d[i] == '-' && d[i + 1] == ' ')) ? 2
+                                                                                                  : 0;
+        if (!size) { i++; continue; }
+        if (phrase(w, since, i) < 0) return -1;
+        since = i += size;
+    }
+    return phrase(w, since, end);
+}
+
+static int zones(Work *w) {
+    const Reader *r = w->reader;
+    const uint8_t *d = w->data;
+    i32 n = w->length;
+    w->title_end = title_end(d, n);
+    if (begin_zone(w, 0, named(w, w->title_end ? Z_TITLE : Z_BODY)) < 0) return -1;
+    if (w->title_end && w->title_end < n && begin_zone(w, w->title_end, named(w, Z_BODY)) < 0) return -1;
+    Py_ssize_t untitled = w->starts.size;
+    i32 sought = -1;
+    Stretchs next = {0};
+    for (Py_ssize_t i = 0; i < w->cues.size; i++) {
+        const Cue *c = &w->cues.at[i];
+        if (table(r, T_CUE_EFFECT, c->cue) != EFFECT_ZONE) continue;
+        u32 zone = table(r, T_CUE_ZONE, c->cue), scope = table(r, T_CUE_SCOPE, c->cue);
+        if (scope == SCOPE_SECTION) {
+            int strict = c->start < w->title_end && zone != named(w, Z_DUTIES);
+            if (!strict && c->start < w->title_end && w->title_end <= c->end + 1 && is_heading(w, c->start, c->end, 0)) {
+                w->title_end = 0;
+                w->starts.size = w->start_zones.size = 0;
+                if (begin_zone(w, 0, zone) < 0) goto no_memory;
+            } else if (c->start >= w->starts.at[w->starts.size - 1] && is_heading(w, c->start, c->end, strict)) {
+                if (begin_zone(w, c->start, zone) < 0) goto no_memory;
+            }
+        } else if (scope == SCOPE_SENTENCE) {
+            if (c->start >= w->title_end) { /* zones._sentence */
+                i32 floor = most(0, c->start - SENTENCE), roof = least(n, c->end + SENTENCE);
+                i32 since = most(rfind_byte(d, floor, c->start, '.'), rfind_byte(d, floor, c->start, ':')) + 1;
+                i32 to = find_byte(d, c->end, roof, '.');
+                Stretch *new_ = Stretchs_add(&w->spans);
+                if (!new_) goto no_memory;
+                *new_ = (Stretch){most(most(since, floor), w->title_end), to >= 0 ? to : roof, zone};
+            }
+        } else { /* zones._phrase_end */
+            i32 limit = least(n, c->end + PHRASE_BYTES), found = find_any(d, c->end + 1, limit, ".,:(\n");
+            Stretch *new_ = Stretchs_add(&next);
+            if (!new_) goto no_memory;
+            *new_ = (Stretch){c->end, after_words(d, c->end, PHRASE_WORDS, found >= 0 ? found : limit), zone};
+            if (sought < 0) sought = c->end;
+        }
+    }
+    for (Py_ssize_t i = 0; i < next.size; i++) {
+        Stretch *new_ = Stretchs_add(&w->spans);
+        if (!new_) goto no_memory;
+        *new_ = next.at[i];
+    }
+    free(next.at);
+    /* Zones._tell_employer */
+    if (sought >= 0 && bisect(&w->starts, sought) <= untitled && sought > w->title_end + SENTENCE / 2) {
+        i32 before = most(rfind_byte(d, 0, sought, '.'), w->title_end);
+        Stretch *new_ = Stretchs_add(&w->spans);
+        if (!new_) return -1;
+        *new_ = (Stretch){w->title_end, before, named(w, Z_EMPLOYER)};
+    }
+    if (w->spans.size) qsort(w->spans.at, (size_t)w->spans.size, sizeof(Stretch), by_span);
+    if (w->title_end && cut(w, 0, w->title_end) < 0) return -1;
+    for (Py_ssize_t i = 0; i < w->spans.size; i++)
+        if (w->spans.at[i].zone == named(w, Z_TITLE) && cut(w, w->spans.at[i].start, w->spans.at[i].end) < 0) return -1;
+    if (w->phrases.size) qsort(w->phrases.at, (size_t)w->phrases.size, sizeof(Phrase), by_four);
+    return 0;
+no_memory:
+    free(next.at);
+    return -1;
+}
+
+/* Zones.at */
+static u32 zone_at(const Work *w, i32 position) {
+    Py_ssize_t low = 0, high = w->spans.size;
+    while (low < high) {
+        Py_ssize_t middle = (low + high) / 2;
+        if (position < w->spans.at[middle].start) high = middle;
+        else low = middle + 1;
+    }
+    for (Py_ssize_t i = low - 1; i >= 0 && i >= low - 4; i--)
+        if (position < w->spans.at[i].end) return w->spans.at[i].zone;
+    return (u32)w->start_zones.at[bisect(&w->starts, position) - 1];
+}
+
+/* Zones.phrase */
+static const Phrase *phrase_at(const Work *w, i32 position) {
+    Py_ssize_t low = 0, high = w->phrases.size;
+    while (low < high) {
+        Py_ssize_t middle = (low + high) / 2;
+        if (position < w->phrases.at[middle].start) high = middle;
+        else low = middle + 1;
+    }
+    for (Py_ssize_t i = low - 1; i >= 0 && i >= low - 3; i--)
+        if (position < w->phrases.at[i].end) return &w->phrases.at[i];
+    return NULL;
+}
+
+/* Zones.heads */
+static int heads(const Work *w, const Phrase *p, i32 start, i32 end, u32 entry) {
+    u32 language = table(w->reader, T_ENTRY_LANGUAGE, entry);
+    return table(w->reader, T_LANGUAGE_HEAD_LAST, language) ? end == p->last : start == p->first;
+}
+
+/* Zones.is_post */
+static int is_post(const Work *w, i32 start) {
+    const Phrase *p = phrase_at(w, start);
+    if (!p) return 0;
+    Span token;
+    for (i32 from = p->first; next_token(w->data, &from, start, &token);)
+        if (traits_of(w->reader, w->data + token.start, token.end - token.start) & BREAK) return 0;
+    return 1;
+}
+
+/* Zones.joined */
+static int joined(const Work *w, const Phrase *p, i32 start, i32 end) {
+    const uint8_t *d = w->data;
+    Span token;
+    i32 from = end + 1;
+    if (from < p->end && is_word(d[from]) && next_token(d, &from, p->end, &token) &&
+        traits_of(w->reader, d + token.start, token.end - token.start) & JOIN)
+        return 1;
+    i32 floor = most(p->start, start - BEFORE_HEAD), to = start;
+#define SPACED(c) ((c) == ' ' || (c) == '\n')
+    while (to > floor && SPACED(d[to - 1])) to--;
+    while (to > floor) {
+        if (d[to - 1] == ',' || d[to - 1] == '+') return 1;
+        i32 since = to;
+        while (since > floor && !SPACED(d[since - 1])) since--;
+        u32 traits = traits_of(w->reader, d + since, to - since);
+        if (traits & JOIN) return 1;
+        if (!(traits & SKIP)) return 0;
+        to = since;
+        while (to > floor && SPACED(d[to - 1])) to--;
+    }
+#undef SPACED
+    return 0;
+}
+
+/* Zones.told */
+static i32 told(const Work *w) {
+    const Reader *r = w->reader;
+    i32 covered = 0, reached = 0;
+    Py_ssize_t i = 0, k = 0;
+    while (i < w->starts.size || k < w->spans.size) { /* both by place */
+        i32 start, end;
+        u32 zone;
+        int section = k == w->spans.size || (i < w->starts.size && w->starts.at[i] <= w->spans.at[k].start);
+        if (section) {
+            start = w->starts.at[i];
+            zone = (u32)w->start_zones.at[i];
+            end = ++i < w->starts.size ? w->starts.at[i] : w->length;
+        } else {
+            start = w->spans.at[k].start;
+            end = w->spans.at[k].end;
+            zone = w->spans.at[k++].zone;
+        }
+        if (!(table(r, T_ZONE_TRAITS, zone) & UNTOLD)) continue;
+        covered += most(0, end - most(start, reached));
+        reached = most(reached, end);
+    }
+    return w->length - covered;
+}
+
+/* ---- matcher._Excluded ------------------------------------------------------------------------------- */
+
+static int exclude(Work *w) {
+    const Reader *r = w->reader;
+    const uint8_t *d = w->data;
+    Numbers stops = {0};
+    int negated = 0;
+    for (Py_ssize_t i = 0; i < w->cues.size; i++) {
+        u32 effect = table(r, T_CUE_EFFECT, w->cues.at[i].cue);
+        negated |= effect == EFFECT_NEGATE;
+        if (effect != EFFECT_STOP) continue;
+        i32 *new_ = Numbers_add(&stops);
+        if (!new_) goto no_memory;
+        *new_ = w->cues.at[i].start;
+    }
+    for (Py_ssize_t i = 0; negated && i < w->cues.size; i++) {
+        const Cue *c = &w->cues.at[i];
+        if (table(r, T_CUE_EFFECT, c->cue) != EFFECT_NEGATE) continue;
+        Excluded *new_ = Excludeds_add(&w->excluded);
+        if (!new_) goto no_memory;
+        if (table(r, T_CUE_SCOPE, c->cue) == SCOPE_AFTER) {
+            i32 roof = least(w->length, c->end + REACH), to = find_byte(d, c->end, roof, '.');
+            to = after_words(d, c->end, NEGATED_WORDS, to >= 0 ? to : roof);
+            Py_ssize_t stop = bisect(&stops, c->end - 1);
+            *new_ = (Excluded){c->end, stop < stops.size ? least(to, stops.at[stop]) : to, c->start, c->end};
+        } else {
+            i32 since = most(rfind_byte(d, most(0, c->start - REACH), c->start, '.') + 1, most(0, c->start - REACH));
+            Py_ssize_t stop = bisect(&stops, c->start) - 1;
+            *new_ = (Excluded){stop >= 0 ? most(since, stops.at[stop]) : since, c->start, c->start, c->end};
+        }
+    }
+    free(stops.at);
+    if (w->excluded.size) qsort(w->excluded.at, (size_t)w->excluded.size, sizeof(Excluded), by_four);
+    return 0;
+no_memory:
+    free(stops.at);
+    return -1;
+}
+
+static const Excluded *excluded_by(const Work *w, i32 position) {
+    Py_ssize_t low = 0, high = w->excluded.size;
+    while (low < high) {
+        Py_ssize_t middle = (low + high) / 2;
+        if (position < w->excluded.at[middle].since) high = middle;
+        else low = middle + 1;
+    }
+    for (Py_ssize_t i = low - 1; i >= 0 && i >= low - 4; i--)
+        if (position < w->excluded.at[i].to) return &w->excluded.at[i];
+    return NULL;
+}
+
+/* ---- who counts ---------------------------------------------------------------------------------------- */
+
+static int drop(Work *w, const Candidate *c, int why, i32 by, i32 because) {
+    i32 order = (i32)w->dropped.size;
+    ADD(Dropped, &w->dropped, c->start, c->end, c->entry, zone_at(w, c->start), why, by, because, order);
+    return 0;
+}
+
+/* Matcher._foreign: bits of the languages that do not count; *spoken is the text's */
+static u32 foreign(Work *w, i32 *spoken) {
+    Reader *r = w->reader;
+    u32 doubtful = 0, out = 0;
+    for (Py_ssize_t i = 0; i < w->candidates.size; i++) {
+        u32 language = table(r, T_ENTRY_LANGUAGE, w->candidates.at[i].entry);
+        if (!table(r, T_LANGUAGE_FOREIGN, language)) doubtful |= 1u << language;
+    }
+    if (!doubtful) return 0;
+    i32 marks[MOST_LANGUAGES] = {0};
+    if (++r->stamp == 0) {
+        memset(r->stamps, 0, r->words * sizeof(u32));
+        r->stamp = 1;
+    }
+    for (Py_ssize_t i = 0; i < w->words.size; i++) {
+        u32 word = w->words.at[i].word;
+        if (word == NONE || r->stamps[word] == r->stamp) continue;
+        r->stamps[word] = r->stamp;
+        u32 bits = table(r, T_WORD_MARKS, word);
+        for (int k = 0; bits; k++, bits >>= 1) marks[k] += bits & 1;
+    }
+    *spoken = 0;
+    for (int k = 1; k < r->languages_count; k++)
+        if (marks[k] > marks[*spoken]) *spoken = k;
+    if (marks[*spoken] < least(CLEAR_MARKS, 1 + (i32)(w->words.size / 16))) return 0;
+    for (int k = 0; k < r->languages_count; k++)
+        if (doubtful >> k & 1 && k != *spoken && marks[k] * 3 <= marks[*spoken] - 1) out |= 1u << k;
+    return out;
+}
+
+/* Matcher._qualified */
+static int qualify(Work *w) {
+    const Reader *r = w->reader;
+    i32 spoken = 0;
+    u32 silent = foreign(w, &spoken);
+    Py_ssize_t left = 0;
+    for (Py_ssize_t i = 0; i < w->candidates.size; i++) {
+        const Candidate *c = &w->candidates.at[i];
+        u32 traits = table(r, T_ENTRY_TRAITS, c->entry);
+        if (silent >> table(r, T_ENTRY_LANGUAGE, c->entry) & 1) {
+            if (!(traits & MASK) && drop(w, c, WHY_FOREIGN, spoken, 0) < 0) return -1;
+            continue;
+        }
+        if (traits & HEAD) {
+            const Phrase *p = phrase_at(w, c->start);
+            if (!p || !heads(w, p, c->start, c->end, c->entry)) {
+                if (drop(w, c, WHY_NOT_HEAD, 0, 0) < 0) return -1;
+                continue;
+            }
+        }
+        w->candidates.at[left++] = *c;
+    }
+    w->candidates.size = left;
+    return 0;
+}
+
+typedef struct { i32 length, mask, start, votes, rank, language, order, index; } Claim;
+
+static int by_claim(const void *a, const void *b) {
+    const Claim *x = a, *y = b;
+    if (x->length != y->length) return x->length > y->length ? -1 : 1;
+    if (x->mask != y->mask) return x->mask > y->mask ? -1 : 1;
+    if (x->start != y->start) return x->start < y->start ? -1 : 1;
+    if (x->votes != y->votes) return x->votes > y->votes ? -1 : 1;
+    if (x->rank != y->rank) return x->rank < y->rank ? -1 : 1;
+    if (x->language != y->language) return x->language < y->language ? -1 : 1;
+    if (x->order != y->order) return x->order < y->order ? -1 : 1;
+    return x->index < y->index ? -1 : x->index > y->index;
+}
+
+/* matcher._longest */
+static int longest(Work *w) {
+    const Reader *r = w->reader;
+    i32 votes[MOST_LANGUAGES] = {0};
+    Py_ssize_t count = w->candidates.size;
+    if (!count) return 0;
+    Claim *claims = malloc((size_t)count * sizeof(Claim));
+    uint8_t *taken = calloc((size_t)w->length + 1, 1);
+    if (!claims || !taken) goto no_memory;
+    for (Py_ssize_t i = 0; i < count; i++) votes[table(r, T_ENTRY_LANGUAGE, w->candidates.at[i].entry)]++;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        const Candidate *c = &w->candidates.at[i];
+        u32 language = table(r, T_ENTRY_LANGUAGE, c->entry);
+        claims[i] = (Claim){c->length, (i32)(table(r, T_ENTRY_TRAITS, c->entry) & MASK), c->start, votes[language],
+                            (i32)table(r, T_ENTRY_RANK, c->entry), (i32)language,
+                            (i32)table(r, T_ENTRY_ORDER, c->entry), (i32)i};
+    }
+    qsort(claims, (size_t)count, sizeof(Claim), by_claim);
+    for (Py_ssize_t i = 0; i < count; i++) {
+        const Candidate *c = &w->candidates.at[claims[i].index];
+        u32 traits = table(r, T_ENTRY_TRAITS, c->entry);
+        uint8_t bars = traits & OUTSIDE ? 1 : 3, mark = traits & MASK ? 2 : 1, met = 0;
+        for (i32 k = 0; k < c->count; k++)
+            for (i32 at = c->parts[k].start; at < c->parts[k].end; at++) met |= taken[at];
+        Candidate *new_ = Candidates_add(met & bars ? &w->lost : &w->kept);
+        if (!new_) goto no_memory;
+        *new_ = *c;
+        if (met & bars) continue;
+        for (i32 k = 0; k < c->count; k++)
+            for (i32 at = c->parts[k].start; at < c->parts[k].end; at++) taken[at] |= mark;
+    }
+    free(claims);
+    free(taken);
+    return 0;
+no_memory:
+    free(claims);
+    free(taken);
+    return -1;
+}
+
+static int by_candidate(const void *a, const void *b) { /* stable: count holds the order while sorting */
+    const Candidate *x = a, *y = b;
+    if (x->start != y->start) return x->start < y->start ? -1 : 1;
+    if (x->end != y->end) return x->end < y->end ? -1 : 1;
+    return x->length < y->length ? -1 : x->length > y->length;
+}
+
+/* kept by place; equal places as they were chosen */
+static void by_start_and_end(Candidates *rows) {
+    for (Py_ssize_t i = 0; i < rows->size; i++) rows->at[i].length = (i32)i;
+    if (rows->size) qsort(rows->at, (size_t)rows->size, sizeof(Candidate), by_candidate);
+}
+
+/* matcher._owner */
+static i32 owner(const Owneds *owned, const Candidate *loser) {
+    for (i32 k = 0; k < loser->count; k++) {
+        Py_ssize_t low = 0, high = owned->size;
+        i32 position = loser->parts[k].end - 1;
+        while (low < high) {
+            Py_ssize_t middle = (low + high) / 2;
+            if (position < owned->at[middle].start) high = middle;
+            else low = middle + 1;
+        }
+        if (low && owned->at[low - 1].end > loser->parts[k].start) return owned->at[low - 1].owner;
+    }
+    return -1;
+}
+
+/* matcher._covered and matcher._same */
+static int covered(Work *w) {
+    const Reader *r = w->reader;
+    for (Py_ssize_t i = 0; i < w->kept.size; i++) {
+        const Candidate *c = &w->kept.at[i];
+        Owneds *layer = &w->owned[table(r, T_ENTRY_TRAITS, c->entry) & MASK];
+        for (i32 k = 0; k < c->count; k++) ADD(Owned, layer, c->parts[k].start, c->parts[k].end, (i32)i);
+    }
+    for (int k = 0; k < 2; k++)
+        if (w->owned[k].size) qsort(w->owned[k].at, (size_t)w->owned[k].size, sizeof(Owned), by_span);
+    for (Py_ssize_t i = 0; i < w->lost.size; i++) {
+        const Candidate *c = &w->lost.at[i];
+        if (table(r, T_ENTRY_TRAITS, c->entry) & MASK) continue;
+        i32 by = owner(&w->owned[0], c);
+        if (by < 0) by = owner(&w->owned[1], c);
+        if (by < 0) continue;
+        const Candidate *winner = &w->kept.at[by];
+        int masked = table(r, T_ENTRY_TRAITS, winner->entry) & MASK;
+        int same = c->entry == winner->entry ||
+                   (c->count == winner->count && !memcmp(c->parts, winner->parts, (size_t)c->count * sizeof(Span)));
+        if (!masked && same && table(r, T_ENTRY_CONCEPT, c->entry) == table(r, T_ENTRY_CONCEPT, winner->entry)) continue;
+        if (drop(w, c, masked ? WHY_MASKED : WHY_COVERED, (i32)winner->entry, 0) < 0) return -1;
+    }
+    return 0;
+}
+
+/* the end of Matcher.read: what is neither masked nor negated */
+static int count_in(Work *w) {
+    const Reader *r = w->reader;
+    for (Py_ssize_t i = 0; i < w->kept.size; i++) {
+        const Candidate *c = &w->kept.at[i];
+        if (table(r, T_ENTRY_TRAITS, c->entry) & MASK) continue;
+        const Excluded *by = excluded_by(w, c->start);
+        if (by) {
+            if (drop(w, c, WHY_NEGATED, by->start, by->end) < 0) return -1;
+        } else {
+            ADD(Hit, &w->hits, c->start, c->end, c->entry, zone_at(w, c->parts[c->count - 1].start));
+        }
+    }
+    return 0;
+}
+
+/* matcher._in_phrases */
+static int in_phrases(Work *w) {
+    const Reader *r = w->reader;
+    u32 title = named(w, Z_TITLE);
+    Py_ssize_t count = w->hits.size;
+    const Phrase **within = calloc((size_t)count + 1, sizeof *within);
+    uint8_t *decided = calloc((size_t)w->phrases.size + 1, 1), *leads = calloc((size_t)count + 1, 1);
+    if (!within || !decided || !leads) {
+        free(within);
+        free(decided);
+        free(leads);
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < count; i++) {
+        Hit *hit = &w->hits.at[i];
+        u32 traits = table(r, T_ENTRY_TRAITS, hit->entry);
+        if (traits & TITLE && !(table(r, T_ZONE_TRAITS, hit->zone) & UNTOLD) && !is_post(w, hit->start))
+            hit->zone = named(w, Z_MENTION);
+        if (hit->zone != title) continue;
+        within[i] = phrase_at(w, hit->start);
+        if (within[i] && !(traits & SILENT) && heads(w, within[i], hit->start, hit->end, hit->entry))
+            leads[i] = decided[within[i] - w->phrases.at] = 1;
+    }
+    for (Py_ssize_t i = 0; i < count; i++) {
+        Hit *hit = &w->hits.at[i];
+        if (!within[i] || leads[i] || !decided[within[i] - w->phrases.at]) continue;
+        if (table(r, T_ENTRY_TRAITS, hit->entry) & (SILENT | HEAD) || !joined(w, within[i], hit->start, hit->end))
+            hit->zone = named(w, Z_MODIFIER);
+    }
+    free(within);
+    free(decided);
+    free(leads);
+    return 0;
+}
+
+/* matcher._promoted */
+static void promote(Work *w) {
+    const Reader *r = w->reader;
+    for (Py_ssize_t i = 0; i < w->hits.size; i++)
+        if (table(r, T_ZONE_TRAITS, w->hits.at[i].zone) & TELLING &&
+            !(table(r, T_ENTRY_TRAITS, w->hits.at[i].entry) & TRAIT))
+            return;
+    for (Py_ssize_t i = 0; i < w->hits.size; i++)
+        if (w->hits.at[i].zone == named(w, Z_REQUIREMENTS)) w->hits.at[i].zone = named(w, Z_SOLE);
+}
+
+typedef struct { i32 start, end, key, why, order, index; } Rank;
+
+static int by_rank(const void *a, const void *b) {
+    const i32 *x = a, *y = b;
+    for (int i = 0; i < 5; i++)
+        if (x[i] != y[i]) return x[i] < y[i] ? -1 : 1;
+    return 0;
+}
+
+/* One of each place, concept and reason, by place and id. */
+static int unique(Work *w) {
+    const Reader *r = w->reader;
+    Py_ssize_t count = w->dropped.size, left = 0;
+    if (!count) return 0;
+    Rank *ranks = malloc((size_t)count * sizeof(Rank));
+    Dropped *sorted = malloc((size_t)count * sizeof(Dropped));
+    if (!ranks || !sorted) {
+        free(ranks);
+        free(sorted);
+        return -1;
+    }
+    for (int pass = 0; pass < 2; pass++) {
+        for (Py_ssize_t i = 0; i < count; i++) {
+            const Dropped *d = &w->dropped.at[i];
+            int key = pass ? T_ENTRY_ORDER : T_ENTRY_CONCEPT;
+            ranks[i] = (Rank){d->start, d->end, (i32)table(r, key, d->entry), d->why, d->order, (i32)i};
+        }
+        qsort(ranks, (size_t)count, sizeof(Rank), by_rank);
+        for (Py_ssize_t i = left = 0; i < count; i++)
+            if (pass || !i || memcmp(&ranks[i], &ranks[i - 1], 4 * sizeof(i32)))
+                sorted[left++] = w->dropped.at[ranks[i].index];
+        memcpy(w->dropped.at, sorted, (size_t)left * sizeof(Dropped));
+        count = left;
+    }
+    w->dropped.size = count;
+    free(ranks);
+    free(sorted);
+    return 0;
+}
+
+static int read_text(Work *w) {
+    if (tokenise(w) < 0 || occurrences(w) < 0 || candidates(w) < 0) return -1;
+    w->told = w->length;
+    if (!w->candidates.size) return 0;
+    if (winning_cues(w) < 0 || zones(w) < 0 || qualify(w) < 0 || longest(w) < 0) return -1;
+    by_start_and_end(&w->kept);
+    if (covered(w) < 0 || exclude(w) < 0 || count_in(w) < 0 || in_phrases(w) < 0 || unique(w) < 0) return -1;
+    promote(w);
+    w->told = told(w);
+    return 0;
+}
+
+/* ---- what Python sees ---------------------------------------------------------------------------------- */
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *data;
+    Moves moves;
+} Folded;
+
+static PyTypeObject *folded_type;
+
+static void folded_dealloc(Folded *self) {
+    PyTypeObject *type = Py_TYPE((PyObject *)self);
+    Py_XDECREF(self->data);
+    free(self->moves.at);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+    Py_DECREF(type);
+}
+
+static PyObject *folded_data(Folded *self, void *closure) {
+    (void)closure;
+    return Py_NewRef(self->data);
+}
+
+static PyObject *folded_source(Folded *self, PyObject *position) {
+    long at = PyLong_AsLong(position);
+    if (at == -1 && PyErr_Occurred()) return NULL;
+    return PyLong_FromLong(source_of(&self->moves, (i32)at));
+}
+
+static PyGetSetDef folded_fields[] = {{"data", (getter)folded_data, NULL, "The folded bytes.", NULL}, {0}};
+static PyMethodDef folded_methods[] = {
+    {"source", (PyCFunction)folded_source, METH_O, "The source offset of a folded position."}, {0}};
+static PyType_Slot folded_slots[] = {{Py_tp_dealloc, folded_dealloc}, {Py_tp_getset, folded_fields},
+                                     {Py_tp_methods, folded_methods}, {0, NULL}};
+static PyType_Spec folded_spec = {"outsourcing_classifier._reading.Folded", sizeof(Folded), 0,
+                                  Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, folded_slots};
+
+static void reader_dealloc(Reader *self) {
+    PyTypeObject *type = Py_TYPE((PyObject *)self);
+    PyObject *held[] = {self->look, self->spell, self->entries, self->reasons, self->languages, self->ids,
+                        self->zones, self->make_hit, self->make_dropped, self->endings};
+    for (size_t i = 0; i < sizeof held / sizeof *held; i++) Py_XDECREF(held[i]);
+    for (int i = 0; i < T_ALL; i++) free(self->tables[i]);
+    free(self->codes);
+    free(self->letters);
+    free(self->word_at);
+    free(self->slots);
+    free(self->root);
+    free(self->stamps);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+    Py_DECREF(type);
+}
+
+static int take_table(Reader *r, int name, PyObject *tables) {
+    PyObject *row = PyDict_GetItemString(tables, TABLES[name]); /* borrowed */
+    Py_buffer view;
+    if (!row) {
+        PyErr_SetString(PyExc_KeyError, TABLES[name]);
+        return -1;
+    }
+    if (PyObject_GetBuffer(row, &view, PyBUF_SIMPLE) < 0) return -1;
+    r->sizes[name] = view.len / 4;
+    r->tables[name] = malloc((size_t)view.len + 4);
+    if (r->tables[name]) memcpy(r->tables[name], view.buf, (size_t)view.len);
+    PyBuffer_Release(&view);
+    return r->tables[name] ? 0 : -1;
+}
+
+static int take_words(Reader *r, PyObject *blob) {
+    char *letters;
+    Py_ssize_t size;
+    if (PyBytes_AsStringAndSize(blob, &letters, &size) < 0) return -1;
+    Py_ssize_t words = r->sizes[T_WORD_CLASS];
+    u32 slots = 64;
+    while (slots < 3 * (u32)words) slots *= 2;
+    r->words = (u32)words;
+    r->slot_mask = slots - 1;
+    r->letters = malloc((size_t)size + 1);
+    r->word_at = calloc((size_t)words + 2, sizeof(u32));
+    r->slots = calloc(slots, sizeof(u32));
+    r->stamps = calloc((size_t)words + 1, sizeof(u32));
+    if (!r->letters || !r->word_at || !r->slots || !r->stamps) return -1;
+    u32 out = 0, word = 0;
+    for (Py_ssize_t i = 0; i < size; i++) { /* words with one space between */
+        if (letters[i] != ' ') r->letters[out++] = letters[i];
+        else if (++word <= (u32)words) r->word_at[word] = out;
+    }
+    if (word + 1 != (u32)words) {
+        PyErr_SetString(PyExc_ValueError, "as many words as classes are wanted");
+        return -1;
+    }
+    r->word_at[words] = out;
+    for (word = 0; word < (u32)words; word++) {
+        const uint8_t *at = (const uint8_t *)r->letters + r->word_at[word];
+        u32 slot = hash_of(at, (i32)(r->word_at[word + 1] - r->word_at[word])) & r->slot_mask;
+        while (r->slots[slot]) slot = (slot + 1) & r->slot_mask;
+        r->slots[slot] = word + 1;
+    }
+    return 0;
+}
+
+static int take_root(Reader *r) {
+    u32 classes = 0;
+    for (Py_ssize_t i = 0; i < r->sizes[T_WORD_CLASS]; i++)
+        if (r->tables[T_WORD_CLASS][i] != NONE && r->tables[T_WORD_CLASS][i] >= classes)
+            classes = r->tables[T_WORD_CLASS][i] + 1;
+    r->root = calloc((size_t)classes + 1, sizeof(u32));
+    if (!r->root) return -1;
+    for (u32 i = table(r, T_MOVES_AT, 0); i < table(r, T_MOVES_AT, 1); i++)
+        if (table(r, T_MOVE_CLASSES, i) < classes) r->root[table(r, T_MOVE_CLASSES, i)] = table(r, T_MOVE_STATES, i) + 1;
+    return 0;
+}
+
+static PyObject *reader_new(PyTypeObject *type, PyObject *args, PyObject *names) {
+    static char *keys[] = {"tables", "words", "look", "spell", "entries", "ids", "first_action", "first_mask",
+                           "languages", "zones", "reasons", "endings", "make_hit", "make_dropped", NULL};
+    PyObject *tables, *words, *look, *spell, *entries, *ids, *languages, *zones_, *reasons, *endings, *hit, *dropped;
+    unsigned int first_action, first_mask;
+    if (!PyArg_ParseTupleAndKeywords(args, names, "O!O!OOO!O!IIO!O!O!OOO", keys, &PyDict_Type, &tables, &PyBytes_Type,
+                                     &words, &look, &spell, &PyList_Type, &entries, &PyList_Type, &ids, &first_action,
+                                     &first_mask, &PyList_Type, &languages, &PyList_Type, &zones_, &PyList_Type,
+                                     &reasons, &endings, &hit, &dropped))
+        return NULL;
+    if (PyList_Size(languages) > MOST_LANGUAGES) return PyErr_Format(PyExc_ValueError, "more than %d languages", MOST_LANGUAGES);
+    Reader *r = (Reader *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
+    if (!r) return NULL;
+    r->look = Py_NewRef(look);
+    r->spell = Py_NewRef(spell);
+    r->entries = Py_NewRef(entries);
+    r->ids = Py_NewRef(ids);
+    r->languages = Py_NewRef(languages);
+    r->zones = Py_NewRef(zones_);
+    r->reasons = Py_NewRef(reasons);
+    r->endings = Py_NewRef(endings);
+    r->make_hit = Py_NewRef(hit);
+    r->make_dropped = Py_NewRef(dropped);
+    r->first_action = first_action;
+    r->first_mask = first_mask;
+    r->languages_count = (int)PyList_Size(languages);
+    for (int i = 0; i < T_ALL; i++)
+        if (take_table(r, i, tables) < 0) goto failed;
+    for (Py_ssize_t i = 0; i < r->sizes[T_GAPS]; i++) r->widest_gap = most(r->widest_gap, (i32)r->tables[T_GAPS][i]);
+    r->codes = calloc(CODE_POINTS, sizeof(u32));
+    if (!r->codes || take_words(r, words) < 0 || take_root(r) < 0) goto failed;
+    memcpy(r->codes, r->tables[T_CODES], (size_t)least((i32)r->sizes[T_CODES], CODE_POINTS) * sizeof(u32));
+    return (PyObject *)r;
+failed:
+    if (!PyErr_Occurred()) PyErr_NoMemory();
+    Py_DECREF(r);
+    return NULL;
+}
+
+static void work_free(Work *w) {
+    void *rows[] = {w->words.at, w->found.at, w->verbs.at, w->objects.at, w->candidates.at, w->kept.at, w->lost.at,
+                    w->cues.at, w->starts.at, w->start_zones.at, w->spans.at, w->phrases.at, w->excluded.at,
+                    w->owned[0].at, w->owned[1].at, w->hits.at, w->dropped.at};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) free(rows[i]);
+}
+
+/* A text folded: takes over data and moves. */
+static PyObject *make_folded(uint8_t *data, i32 length, Moves *moves) {
+    Folded *out = (Folded *)((allocfunc)PyType_GetSlot(folded_type, Py_tp_alloc))(folded_type, 0);
+    if (out) {
+        out->moves = *moves;
+        out->data = PyBytes_FromStringAndSize((const char *)data, length);
+        if (!out->data) Py_CLEAR(out);
+    } else {
+        free(moves->at);
+    }
+    free(data);
+    return (PyObject *)out;
+}
+
+static u32 *points_of(PyObject *text, Py_ssize_t *size) {
+    if (!PyUnicode_Check(text)) {
+        PyErr_SetString(PyExc_TypeError, "text must be str");
+        return NULL;
+    }
+    *size = PyUnicode_GetLength(text);
+    if (*size > INT32_MAX / 40) {
+        PyErr_SetString(PyExc_OverflowError, "a text of more than 50 million code points");
+        return NULL;
+    }
+    return PyUnicode_AsUCS4Copy(text);
+}
+
+static PyObject *reader_fold(Reader *r, PyObject *text) {
+    Py_ssize_t size;
+    u32 *points = points_of(text, &size);
+    if (!points) return NULL;
+    Moves moves = {0};
+    i32 length = 0;
+    uint8_t *data = fold(r, points, (i32)size, &length, &moves);
+    PyMem_Free(points);
+    if (!data) {
+        free(moves.at);
+        return NULL;
+    }
+    return make_folded(data, length, &moves);
+}
+
+/* A named tuple of the type, from a new tuple. */
+static PyObject *named_tuple(PyObject *type, PyObject *fields) {
+    if (!fields) return NULL;
+    PyObject *args = PyTuple_Pack(1, fields);
+    Py_DECREF(fields);
+    if (!args) return NULL;
+    PyObject *out = ((newfunc)PyType_GetSlot(&PyTuple_Type, Py_tp_new))((PyTypeObject *)type, args, NULL);
+    Py_DECREF(args);
+    return out;
+}
+
+static PyObject *hits_of(const Work *w) {
+    const Reader *r = w->reader;
+    PyObject *out = PyList_New(w->hits.size);
+    for (Py_ssize_t i = 0; out && i < w->hits.size; i++) {
+        const Hit *h = &w->hits.at[i];
+        PyObject *hit = named_tuple(
+            r->make_hit, Py_BuildValue("(iiOOy#)", h->start, h->end, PyList_GetItem(r->entries, h->entry),
+                                       PyList_GetItem(r->zones, h->zone), (const char *)w->data + h->start,
+                                       (Py_ssize_t)(h->end - h->start)));
+        if (!hit || PyList_SetItem(out, i, hit) < 0) Py_CLEAR(out);
+    }
+    return out;
+}
+
+static PyObject *dropped_of(const Work *w) {
+    const Reader *r = w->reader;
+    PyObject *out = PyList_New(w->dropped.size);
+    for (Py_ssize_t i = 0; out && i < w->dropped.size; i++) {
+        const Dropped *d = &w->dropped.at[i];
+        PyObject *because;
+        switch (d->why) {
+        case WHY_NEGATED:
+            because = PyUnicode_DecodeASCII((const char *)w->data + d->by, d->because - d->by, NULL);
+            break;
+        case WHY_FOREIGN: because = Py_XNewRef(PyList_GetItem(r->languages, d->by)); break;
+        case WHY_NOT_HEAD: because = PyUnicode_FromString(""); break;
+        default: because = Py_XNewRef(PyList_GetItem(r->ids, d->by));
+        }
+        PyObject *row = because ? named_tuple(r->make_dropped,
+                                              Py_BuildValue("(iiOOON)", d->start, d->end,
+                                                            PyList_GetItem(r->entries, d->entry),
+                                                            PyList_GetItem(r->zones, d->zone),
+                                                            PyList_GetItem(r->reasons, d->why), because))
+                                : NULL;
+        if (!row || PyList_SetItem(out, i, row) < 0) Py_CLEAR(out);
+    }
+    return out;
+}
+
+static PyObject *reader_read(Reader *r, PyObject *text) {
+    Work w = {.reader = r};
+    PyObject *hits = NULL, *dropped = NULL, *out = NULL;
+    Py_ssize_t size;
+    u32 *points = points_of(text, &size);
+    if (!points) return NULL;
+    uint8_t *data = fold(r, points, (i32)size, &w.length, &w.moves);
+    if (!data) goto done;
+    w.data = data;
+    w.source = points;
+    w.source_length = (i32)size;
+    if (read_text(&w) < 0) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    hits = hits_of(&w);
+    dropped = dropped_of(&w);
+    if (!hits || !dropped) goto done;
+    PyObject *folded = make_folded(data, w.length, &w.moves);
+    w.moves.at = NULL;
+    data = NULL;
+    if (folded) out = Py_BuildValue("(NOOi)", folded, hits, dropped, w.told);
+done:
+    Py_XDECREF(hits);
+    Py_XDECREF(dropped);
+    free(data);
+    free(w.moves.at);
+    PyMem_Free(points);
+    work_free(&w);
+    return out;
+}
+
+static PyMethodDef reader_methods[] = {
+    {"fold", (PyCFunction)reader_fold, METH_O, "Fold a text: text.Folder.fold."},
+    {"read", (PyCFunction)reader_read, METH_O, "(folded, hits, dropped, told) of a text: matcher.Matcher.read."},
+    {0}};
+static PyType_Slot reader_slots[] = {{Py_tp_new, reader_new}, {Py_tp_dealloc, reader_dealloc},
+                                     {Py_tp_methods, reader_methods},
+                                     {Py_tp_doc, "Reads texts by the tables of a compiled rulebook."}, {0, NULL}};
+static PyType_Spec reader_spec = {"outsourcing_classifier._reading.Reader", sizeof(Reader), 0,
+                                  Py_TPFLAGS_DEFAULT, reader_slots};
+
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_reading", "The matcher in C.", -1, NULL, NULL, NULL, NULL, NULL};
+
+PyMODINIT_FUNC PyInit__reading(void) {
+    PyObject *out = PyModule_Create(&module);
+    if (!out) return NULL;
+    folded_type = (PyTypeObject *)PyType_FromSpec(&folded_spec);
+    PyObject *reader = PyType_FromSpec(&reader_spec);
+    if (!folded_type || !reader || PyModule_AddObjectRef(out, "Folded", (PyObject *)folded_type) < 0 ||
+        PyModule_AddObjectRef(out, "Reader", reader) < 0)
+        Py_CLEAR(out);
+    Py_XDECREF(reader);
+    return out;
+}

@@ -1,0 +1,30 @@
+from array import array
+from collections.abc import Callable, Mapping
+from typing import Any
+
+class Folded:
+    @property
+    def data(self) -> bytes: ...
+    def source(self, position: int, /) -> int: ...
+
+class Reader:
+    def __new__(
+        cls,
+        *,
+        tables: Mapping[str, array[int]],
+        words: bytes,
+        look: Callable[[int], int],
+        spell: Callable[[int], bytes],
+        entries: list[Any],
+        ids: list[str],
+        first_action: int,
+        first_mask: int,
+        languages: list[str],
+        zones: list[str],
+        reasons: list[Any],
+        endings: frozenset[bytes],
+        make_hit: type,
+        make_dropped: type,
+    ) -> Reader: ...
+    def fold(self, text: str, /) -> Folded: ...
+    def read(self, text: str, /) -> tuple[Any, list[Any], list[Any], int]: ...

@@ -1,0 +1,118 @@
+"""The matcher in C gives what the one in Python gives: the same folded bytes, offsets, hits and discards."""
+
+from __future__ import annotations
+
+import csv
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from outsourcing_classifier import native
+from outsourcing_classifier.index import Index
+from outsourcing_classifier.matcher import Matcher
+
+TRAINING = Path(__file__).parents[1] / "training_data"
+SIGNS = " \n\t.,:;/(-&<>'·•–\u00a0\u0301\u200bÀñÇŀﬁß中Ж€½\x81\x8d\x9f\x00"
+HOSTILE = [
+    "",
+    " ",
+    "\ud800 payroll \udfff",
+    "no " * 3000,
+    "no-" * 3000 + "payroll",
+    "manage,payroll," * 2000,
+    "administratiu/va, tècnic/a (va) asesor(a), /" * 300,
+    "<p>" * 500 + "payroll" + "</p" + "x" * 200,
+    "&amp; &#39; &nbsp; & payroll &am" * 200,
+    "col.laboració l.l.l.l.l",
+    "experienceMust payrollClerk PowerPointPayroll" * 50,
+    "Mant. software. Assess. jurídic. A. b. Abcdefghij. k",
+    "duties: payroll\n\nRequirements: audit\r\nBenefits\n" * 100,
+    "we are looking for a payroll clerk " * 300,
+    "\u0130stanbul ǅ ﬃ ㌀ ㋿ ﷺ",
+]
+
+
+@pytest.fixture(scope="module")
+def both() -> tuple[Matcher, Matcher]:
+    if not native.BUILT:
+        pytest.skip("the matcher in C was not built: no compiler")
+    index = Index.open()
+    return Matcher(index), native.matcher_for(index, native=True)
+
+
+def texts() -> list[str]:
+    out = []
+    for path in sorted(TRAINING.glob("*.csv")):
+        with path.open(encoding="utf-8", newline="") as stream:
+            out += [row["text"] for row in csv.DictReader(stream)]
+    return out
+
+
+def spoilt(rows: list[str], seed: int, count: int) -> Iterator[str]:
+    """Texts cut, glued, sprinkled with signs and put in capitals."""
+    rng = random.Random(seed)
+    for _ in range(count):
+        text = rng.choice(rows)
+        for _ in range(rng.randrange(4)):
+            text = spoil(text, rng.choice(rows), rng)
+        yield text
+
+
+def spoil(text: str, other: str, rng: random.Random) -> str:
+    at, way = rng.randrange(len(text) + 1), rng.randrange(5)
+    if way == 0:
+        return text[:at] + rng.choice(SIGNS) * rng.randrange(1, 4) + text[at:]
+    if way == 1:
+        return text[at:] + other[: rng.randrange(80)]
+    if way == 2:
+        return text[:at] + other[rng.randrange(len(other)) :][:60] + text[at:]
+    if way == 3:
+        return text.upper() if rng.random() < 0.3 else text.title()
+    return text.replace(" ", rng.choice(["  ", "\n", "-", "/", ", "]), rng.randrange(5))
+
+
+def assert_equal(both: tuple[Matcher, Matcher], text: str) -> None:
+    reference, compiled = (m.read(text) for m in both)
+    assert compiled.folded.data == reference.folded.data
+    assert compiled.hits == reference.hits
+    assert compiled.dropped == reference.dropped
+    assert compiled.told == reference.told
+    places = {0, len(reference.folded.data), *(h.start for h in reference.hits), *(h.end for h in reference.hits)}
+    for place in places:
+        assert compiled.folded.source(place) == reference.folded.source(place)
+
+
+def test_on_every_training_text(both: tuple[Matcher, Matcher]) -> None:
+    for text in texts():
+        assert_equal(both, text)
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_on_hostile_text(both: tuple[Matcher, Matcher], text: str) -> None:
+    assert_equal(both, text)
+
+
+def test_on_spoilt_text(both: tuple[Matcher, Matcher]) -> None:
+    for text in spoilt(texts(), seed=1, count=2000):
+        assert_equal(both, text)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.text(max_size=200))
+def test_on_any_text(both: tuple[Matcher, Matcher], text: str) -> None:
+    assert_equal(both, text)
+
+
+def test_every_code_point_folds_alike(both: tuple[Matcher, Matcher]) -> None:
+    for start in range(0, 0x110000, 997):
+        text = " a".join(map(chr, range(start, min(start + 997, 0x110000), 7)))
+        assert both[1]._reader.fold(text).data == both[0]._index.fold(text).data  # type: ignore[attr-defined]
+
+
+def test_refuses_what_is_no_text(both: tuple[Matcher, Matcher]) -> None:
+    with pytest.raises(TypeError, match="str"):
+        both[1].read(b"payroll")  # type: ignore[arg-type]
