@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: the matcher in C, where there is a compiler, and the compiled rulebook in the wheel."""
+"""What pyproject.toml cannot say: the matcher in C, where a compiler is, and the compiled rulebook in the wheel."""
 
 import os
 import subprocess

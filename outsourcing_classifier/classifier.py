@@ -64,6 +64,7 @@ class Classifier:
         self.fallback = fallback
         self.target_precision = target_precision
         self._matcher = matcher_for(index)
+        self._silent = [(basis, Trait(basis, None, None)) for basis in self.rulebook.trait_poles]
         self._model = self._open_model()
         self._least = 0.0
         if target_precision is not None:
@@ -104,7 +105,9 @@ class Classifier:
         if by_model and verdict is not None:
             evidence = self._features(text, reading, verdict, str(decision.label))
         spoken = {e.language for e in evidence if e.language}
-        discarded = sorted([*self._discarded(text, reading), *idle], key=lambda d: (d.start, d.end, d.rule))
+        discarded = self._discarded(text, reading)  # by place and rule, as they were dropped
+        if idle:
+            discarded = sorted([*discarded, *idle], key=lambda d: (d.start, d.end, d.rule))
         decided_by = DecidedBy.MODEL if by_model else DecidedBy.RULES
         return Classification(
             label=decision.label,
@@ -154,7 +157,8 @@ class Classifier:
     def _features(self, text: str, reading: Reading, verdict: Verdict, side: str) -> list[Evidence]:
         """The weightiest features with their places, and the rest in one piece: together the score."""
         source = reading.folded.source
-        moved = sorted(verdict.moved, key=lambda m: (-abs(m[1][side]), m[0].name))
+        assert self._model is not None
+        moved = sorted(self._model.moved(reading.folded.data), key=lambda m: (-abs(m[1][side]), m[0].name))
         out: list[Evidence] = []
         for feature, by in moved[:FEATURES]:
             start, end = source(feature.start), source(feature.end)
@@ -195,69 +199,53 @@ class Classifier:
         self, text: str, reading: Reading, weights: list[float], by_model: bool
     ) -> tuple[list[Evidence], list[Discard]]:
         book, source = self.rulebook, reading.folded.source
+        side_of, basis_of, silent = book.side_of, book.basis_of, book.weights.zones
         out: list[Evidence] = []
         idle: list[Discard] = []
-        for hit, weight in zip(reading.hits, weights, strict=True):
-            entry = hit.entry
-            side = book.side(entry.concept)
-            start, end = source(hit.start), source(hit.end)
+        for (first, last, entry, zone, _), weight in zip(reading.hits, weights, strict=True):
+            concept = entry.concept
+            side = side_of[concept]
             if side is None:
                 continue
+            start, end = source(first), source(last)
+            piece, rule, language = text[start:end], entry.id, entry.language
             if weight <= 0 or by_model:
-                why = (
-                    Why.UNDECIDED
-                    if by_model and weight > 0
-                    else Why.ZONE
-                    if book.weights.zones[hit.zone] <= 0
-                    else Why.SATURATED
-                )
-                idle.append(Discard(text[start:end], start, end, entry.concept, entry.id, hit.zone, why, hit.zone))
+                undecided = by_model and weight > 0
+                why = Why.UNDECIDED if undecided else Why.ZONE if silent[zone] <= 0 else Why.SATURATED
+                idle.append(Discard(piece, start, end, concept, rule, zone, why, zone))
                 continue
+            basis, citation = basis_of[concept], book.citation(concept, language)
+            kind = entry.kind
             out.append(
-                Evidence(
-                    text[start:end],
-                    start,
-                    end,
-                    entry.concept,
-                    side,
-                    book.basis(entry.concept),
-                    entry.kind,
-                    entry.id,
-                    entry.language,
-                    hit.zone,
-                    weight,
-                    book.citation(entry.concept, entry.language),
-                )
+                Evidence(piece, start, end, concept, side, basis, kind, rule, language, zone, weight, citation)
             )
         return out, idle
 
     def _discarded(self, text: str, reading: Reading) -> list[Discard]:
         source = reading.folded.source
         out = []
-        for d in reading.dropped:
-            start, end = source(d.start), source(d.end)
-            out.append(Discard(text[start:end], start, end, d.entry.concept, d.entry.id, d.zone, d.why, d.because))
+        for first, last, entry, zone, why, because in reading.dropped:
+            start, end = source(first), source(last)
+            out.append(Discard(text[start:end], start, end, entry.concept, entry.id, zone, why, because))
         return out
 
     def _traits(self, reading: Reading | None) -> tuple[Trait, ...]:
         book = self.rulebook
         rows: dict[str, list[Hit]] = {}
         for hit in reading.hits if reading else ():
-            family, _, rest = hit.entry.concept.partition(".")
-            if family == "trait":
-                rows.setdefault(rest.partition(".")[0], []).append(hit)
-        out = []
-        for basis in book.trait_poles:
-            hits = rows.get(basis, [])
-            if not hits or reading is None:
-                out.append(Trait(basis, None, None))
-                continue
-            poles = [h.entry.concept.rpartition(".")[2] for h in hits]
-            pole = max(sorted(set(poles)), key=poles.count)
-            source = reading.folded.source
-            spans = tuple((source(h.start), source(h.end)) for h in hits)
-            out.append(Trait(basis, book.side(f"trait.{basis}.{pole}"), pole, spans))
-        return tuple(out)
+            if hit.entry.kind == "trait":
+                rows.setdefault(book.basis_of[hit.entry.concept], []).append(hit)
+        return tuple(
+            [self._trait(basis, rows[basis], reading) if basis in rows else silent for basis, silent in self._silent]
+        )
+
+    def _trait(self, basis: str, hits: list[Hit], reading: Reading | None) -> Trait:
+        assert reading is not None
+        poles = [h.entry.concept.rpartition(".")[2] for h in hits]
+        pole = max(sorted(set(poles)), key=poles.count)
+        source = reading.folded.source
+        spans = tuple((source(h.start), source(h.end)) for h in hits)
+        return Trait(basis, self.rulebook.side(f"trait.{basis}.{pole}"), pole, spans)
 
     def _delivery(self, reading: Reading) -> Delivery:
         hits = [h for h in reading.hits if h.entry.concept.startswith("delivery.")]

@@ -14,7 +14,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import accumulate, groupby
 from pathlib import Path
@@ -246,7 +246,7 @@ class Evaluation:
         """
         skip = {"mistakes", "outcomes", "confusion", "rulebook", "left_out", "truths"}
         out: dict[str, Any] = {k: _plain(v) for k, v in vars(self).items() if k not in skip}
-        out["rulebook"] = asdict(self.rulebook)
+        out["rulebook"] = self.rulebook._asdict()
         out["left_out"] = dict(self.left_out)
         out["truths"] = dict(self.truths)
         out["confusion"] = [{"truth": t, "answer": a, "rows": n} for (t, a), n in self.confusion.items()]

@@ -11,17 +11,20 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 import sys
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 HOME = Path(__file__).with_name("fallback")
 CLASSES = ("BPO", "KPO", "NEITHER")
 FORMAT = 1
-_MAX_BYTES = 64 << 20
+_MOST_WORDS = 100_000  # whose features are kept
+_WORD = re.compile(rb"[a-z0-9~]+")
 
 
 class ModelError(ValueError):
@@ -38,36 +41,35 @@ class Feature(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """Probabilities by class and, for the best of BPO and KPO, what moved its log-odds against NEITHER."""
+    """Probabilities by class, and log-odds against NEITHER."""
 
     probabilities: dict[str, float]
     scores: dict[str, float]
-    moved: list[tuple[Feature, dict[str, float]]]
-    bias: dict[str, float]
 
 
 def grams(data: bytes) -> Iterator[tuple[str, int, int]]:
     """Words, pairs of words and letter groups of folded text, with their places."""
-    text = data.decode("ascii")
     previous: tuple[int, int] | None = None
-    start = -1
-    for i, char in enumerate(text + " "):
-        if char.isalnum() or char == "~":
-            if start < 0:
-                start = i
-            continue
-        if start >= 0:
-            word = text[start:i]
-            yield "w " + word, start, i
-            if previous is not None and start - previous[1] == 1:
-                yield "p " + text[previous[0] : previous[1]] + " " + word, previous[0], i
-            padded = f"<{word}>"
-            for size in (4, 5):
-                for k in range(len(padded) - size + 1):
-                    if len(padded) > size:
-                        yield "c " + padded[k : k + size], start, i
-            previous = (start, i)
-            start = -1
+    for match in _WORD.finditer(data):
+        start, end = match.span()
+        yield from ((name, start, end) for name in _of_word(match.group()))
+        if previous is not None and start - previous[1] == 1:
+            yield _pair(data[previous[0] : previous[1]], match.group()), previous[0], end
+        previous = (start, end)
+
+
+def _of_word(word: bytes) -> Iterator[str]:
+    """The word itself and the groups of four and five letters that are less than all of it."""
+    text = word.decode("ascii")
+    yield "w " + text
+    padded = f"<{text}>"
+    for size in (4, 5):
+        if len(padded) > size:
+            yield from ("c " + padded[k : k + size] for k in range(len(padded) - size + 1))
+
+
+def _pair(first: bytes, second: bytes) -> str:
+    return f"p {first.decode('ascii')} {second.decode('ascii')}"
 
 
 @dataclass(frozen=True)
@@ -155,21 +157,64 @@ class Model:
         norm = math.sqrt(math.fsum(v * v for *_, v in raw)) or 1.0
         return [Feature(n, s, e, v / norm) for n, s, e, v in raw]
 
-    def judge(self, data: bytes) -> Verdict:
-        """Probabilities of a folded text. The scores are log-odds against NEITHER: bias plus all that moved them."""
-        moved: list[tuple[Feature, dict[str, float]]] = []
-        width = len(CLASSES)
+    def moved(self, data: bytes) -> list[tuple[Feature, dict[str, float]]]:
+        """What moves the scores of folded text: bias plus these is what :meth:`judge` gives."""
+        out = []
         for feature in self.features(data):
-            at = self.vocabulary[feature.name] * width
-            row = self.weights[at : at + width]
-            moved.append((feature, {c: feature.value * (row[i] - row[-1]) for i, c in enumerate(CLASSES[:-1])}))
-        bias = {c: self.bias[i] - self.bias[-1] for i, c in enumerate(CLASSES[:-1])}
-        scores = {c: bias[c] + math.fsum(m[c] for _, m in moved) for c in CLASSES[:-1]}
+            bpo, kpo = self._against_neither[self.vocabulary[feature.name]]
+            out.append((feature, {"BPO": feature.value * bpo, "KPO": feature.value * kpo}))
+        return out
+
+    def judge(self, data: bytes) -> Verdict:
+        """Probabilities of a folded text."""
+        counts = self._counts(data)
+        idf, against = self.idf, self._against_neither
+        raw = [(1.0 + math.log(count)) * idf[row] for row, count in counts.items()]
+        norm = math.sqrt(math.fsum([v * v for v in raw])) or 1.0
+        values = [v / norm for v in raw]
+        rows = [against[row] for row in counts]
+        scores = {
+            c: self.bias[i] - self.bias[-1] + math.fsum([v * row[i] for v, row in zip(values, rows, strict=True)])
+            for i, c in enumerate(CLASSES[:-1])
+        }
         scores[CLASSES[-1]] = 0.0
         top = max(scores.values())
         powers = {c: math.exp(s - top) for c, s in scores.items()}
         total = math.fsum(powers.values())
-        return Verdict({c: p / total for c, p in powers.items()}, scores, moved, bias)
+        return Verdict({c: p / total for c, p in powers.items()}, scores)
+
+    def _counts(self, data: bytes) -> dict[int, int]:
+        """How often each known feature stands in folded text: what :meth:`features` counts, by row."""
+        out: dict[int, int] = {}
+        if len(self._rows_of) > _MOST_WORDS:
+            self._rows_of.clear()
+        known, rows_of = self.vocabulary, self._rows_of
+        first, reached = b"", -2
+        for match in _WORD.finditer(data):
+            word = match.group()
+            rows = rows_of.get(word)
+            if rows is None:
+                rows = rows_of[word] = [known[name] for name in _of_word(word) if name in known]
+            for row in rows:
+                out[row] = out.get(row, 0) + 1
+            start, end = match.span()
+            if start - reached == 1:
+                pair = known.get(_pair(first, word))
+                if pair is not None:
+                    out[pair] = out.get(pair, 0) + 1
+            first, reached = word, end
+        return out
+
+    @cached_property
+    def _rows_of(self) -> dict[bytes, list[int]]:
+        """The rows of the known features of a word met before."""
+        return {}
+
+    @cached_property
+    def _against_neither(self) -> list[tuple[float, float]]:
+        """The weights of each row for BPO and for KPO, less the one for NEITHER."""
+        bpo, kpo, neither = (self.weights[i :: len(CLASSES)] for i in range(len(CLASSES)))
+        return [(b - n, k - n) for b, k, n in zip(bpo, kpo, neither, strict=True)]
 
 
 class View(NamedTuple):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class Label(StrEnum):
@@ -54,8 +54,7 @@ class Why(StrEnum):
     ZONE = "zone"  # stands where nothing counts: benefits, application notes
 
 
-@dataclass(frozen=True, slots=True)
-class Citation:
+class Citation(NamedTuple):
     """Where the specification says it. ``own_words`` is False where the term's language is not
     one of the specification's and the concept alone is cited."""
 
@@ -75,8 +74,7 @@ class Citation:
         return where if self.own_words else where + " (cited by concept; not its own wording)"
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(NamedTuple):
     """A counted occurrence: ``text == source[start:end]``, offsets in code points.
 
     ``weight`` is signed towards ``side``: the weights of one side add up to its score.
@@ -96,8 +94,7 @@ class Evidence:
     citation: Citation | None
 
 
-@dataclass(frozen=True, slots=True)
-class Discard:
+class Discard(NamedTuple):
     """An occurrence found and not counted, and what made it not count."""
 
     text: str
@@ -110,8 +107,7 @@ class Discard:
     because: str
 
 
-@dataclass(frozen=True, slots=True)
-class Trait:
+class Trait(NamedTuple):
     """One row of the comparison, filled in for a text. ``side`` is None where the text is silent."""
 
     basis: str
@@ -120,8 +116,7 @@ class Trait:
     spans: tuple[tuple[int, int], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """Onshore, nearshore or offshore when the text states it; never inferred from the label."""
 
     mode: str | None = None
@@ -129,8 +124,7 @@ class Delivery:
     spans: tuple[tuple[int, int], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class RulebookId:
+class RulebookId(NamedTuple):
     name: str
     version: str
     sha256: str
@@ -194,10 +188,17 @@ class Classification:
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain lists, dictionaries, strings and numbers, ready for JSON."""
-        out = asdict(self)
+        out = {f.name: plain(getattr(self, f.name)) for f in fields(self)}
         del out["source"]  # a result that is passed on or logged carries no more of a text than its evidence
-        for key in ("label", "reason", "decided_by"):
-            out[key] = None if out[key] is None else str(out[key])
-        for row in out["discarded"]:
-            row["why"] = str(row["why"])
         return out
+
+
+def plain(value: Any) -> Any:
+    """A value type of this module as lists, dictionaries, strings and numbers."""
+    if isinstance(value, StrEnum):
+        return str(value)
+    if hasattr(value, "_fields"):
+        return {name: plain(getattr(value, name)) for name in value._fields}
+    if isinstance(value, Mapping):
+        return dict(value)
+    return [plain(v) for v in value] if isinstance(value, tuple) else value

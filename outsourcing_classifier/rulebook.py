@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -294,6 +294,17 @@ class Weights:
     decision: Mapping[str, float]
 
 
+class _Kept(dict[str, Any]):
+    """The answers of a function, kept as they are given."""
+
+    def __init__(self, answer: Callable[[str], Any]) -> None:
+        self._answer = answer
+
+    def __missing__(self, key: str) -> Any:
+        out = self[key] = self._answer(key)
+        return out
+
+
 @dataclass(frozen=True)
 class Rulebook:
     """Everything the engine knows. Make one with :meth:`load`."""
@@ -312,7 +323,6 @@ class Rulebook:
     _profiles: Mapping[str, Any] = field(repr=False)
     _sources: Mapping[str, Any] = field(repr=False)
     _citations: dict[tuple[str, str], Citation] = field(default_factory=dict, repr=False)
-    _sides_of: dict[str, str | None] = field(default_factory=dict, repr=False)
 
     @classmethod
     def load(cls, profile: str = "article", path: str | Path | None = None) -> Rulebook:
@@ -383,9 +393,22 @@ class Rulebook:
 
     def side(self, concept: str) -> str | None:
         """ "BPO" or "KPO" in this profile; "OUT" for work in neither list; None for what takes no side."""
-        if concept not in self._sides_of:
-            self._sides_of[concept] = self._side(concept)
-        return self._sides_of[concept]
+        return self.side_of[concept]
+
+    @cached_property
+    def side_of(self) -> Mapping[str, str | None]:
+        """:meth:`side` as a mapping."""
+        return _Kept(self._side)
+
+    @cached_property
+    def service_of(self) -> Mapping[str, str | None]:
+        """:meth:`service` as a mapping."""
+        return _Kept(self._service)
+
+    @cached_property
+    def basis_of(self) -> Mapping[str, str]:
+        """:meth:`basis` as a mapping."""
+        return _Kept(self._basis)
 
     def _side(self, concept: str) -> str | None:
         first, _, rest = concept.partition(".")
@@ -401,11 +424,18 @@ class Rulebook:
 
     def service(self, concept: str) -> str | None:
         """The service line of a concept, or None."""
+        return self.service_of[concept]
+
+    def _service(self, concept: str) -> str | None:
         first = concept.partition(".")[0]
         return first if first in self.service_names else None
 
     def basis(self, concept: str) -> str:
         """The row of the comparison that a concept speaks to."""
+        return self.basis_of[concept]
+
+    @staticmethod
+    def _basis(concept: str) -> str:
         first, _, rest = concept.partition(".")
         if first == "trait":
             return rest.partition(".")[0]

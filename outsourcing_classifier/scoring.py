@@ -29,17 +29,27 @@ class Decision(NamedTuple):
 def repetitions(hits: Sequence[Hit], rulebook: Rulebook) -> list[float]:
     """How much each hit still counts, the weightiest first: ``decay`` to the power of the earlier
     mentions of its concept times ``side_decay`` to the power of the earlier hits of its side."""
+    return _repetitions(hits, _raw(hits, rulebook), rulebook)
+
+
+def _raw(hits: Sequence[Hit], rulebook: Rulebook) -> list[float]:
     kinds, zones = rulebook.weights.kinds, rulebook.weights.zones
-    decay, side_decay = (rulebook.weights.decision[k] for k in ("decay", "side_decay"))
-    raw = [kinds.get(h.entry.kind, 0.0) * zones[h.zone] for h in hits]
-    seen: dict[str | None, int] = {}
+    return [kinds.get(h.entry.kind, 0.0) * zones[h.zone] for h in hits]
+
+
+def _repetitions(hits: Sequence[Hit], raw: Sequence[float], rulebook: Rulebook) -> list[float]:
+    side_of, decision = rulebook.side_of, rulebook.weights.decision
+    decay, side_decay = decision["decay"], decision["side_decay"]
+    of_concept: dict[str, float] = {}
+    of_side: dict[str | None, float] = {}
     shares = [0.0] * len(hits)
-    for i in sorted(range(len(hits)), key=lambda i: (-raw[i], hits[i].start)):
+    for _, _, i in sorted([(-weight, hit.start, i) for i, (weight, hit) in enumerate(zip(raw, hits, strict=True))]):
         concept = hits[i].entry.concept
-        side = rulebook.side(concept)
-        shares[i] = decay ** seen.get(concept, 0) * side_decay ** seen.get(side, 0)
-        seen[concept] = seen.get(concept, 0) + 1
-        seen[side] = seen.get(side, 0) + 1
+        side = side_of[concept]
+        by_concept, by_side = of_concept.get(concept, 1.0), of_side.get(side, 1.0)
+        shares[i] = by_concept * by_side
+        of_concept[concept] = by_concept * decay
+        of_side[side] = by_side * side_decay
     return shares
 
 
@@ -50,32 +60,39 @@ def weigh(hits: Sequence[Hit], rulebook: Rulebook) -> list[float]:
     ``hints_several`` where the title has two different ones. Traits weigh more where no activity is
     named. Where the title names a side (or work outside), the others weigh less in the body.
     """
-    kinds, zones, decision = rulebook.weights.kinds, rulebook.weights.zones, rulebook.weights.decision
-    weights = [
-        kinds.get(h.entry.kind, 0.0) * zones[h.zone] * share
-        for h, share in zip(hits, repetitions(hits, rulebook), strict=True)
-    ]
+    decision, side_of = rulebook.weights.decision, rulebook.side_of
+    raw = _raw(hits, rulebook)
+    weights = [weight * share for weight, share in zip(raw, _repetitions(hits, raw, rulebook), strict=True)]
     titled = _titled(hits, rulebook)
     if titled:
+        untitled = decision["untitled"]
         for i, hit in enumerate(hits):
-            if hit.zone in BODY and rulebook.side(hit.entry.concept) not in titled:
-                weights[i] *= decision["untitled"]
-    activity = any(w > 0 and h.entry.kind in ACTIVITY for h, w in zip(hits, weights, strict=True))
-    hinted: dict[str | None, float] = {}
-    hints: dict[str | None, set[bytes]] = {}
+            if hit.zone in BODY and side_of[hit.entry.concept] not in titled:
+                weights[i] *= untitled
+    kinds = {hit.entry.kind for hit in hits}
+    if "trait" in kinds and not any(w > 0 and h.entry.kind in ACTIVITY for h, w in zip(hits, weights, strict=True)):
+        for i, hit in enumerate(hits):
+            if hit.entry.kind == "trait":
+                weights[i] *= decision["trait_alone"]
+    if "hint" in kinds:
+        _limit_hints(hits, weights, rulebook)
+    return weights
+
+
+def _limit_hints(hits: Sequence[Hit], weights: list[float], rulebook: Rulebook) -> None:
+    decision, side_of = rulebook.weights.decision, rulebook.side_of
+    titled: dict[str | None, set[bytes]] = {}
     for hit in hits:
         if hit.entry.kind == "hint" and hit.zone == "title":
-            hints.setdefault(rulebook.side(hit.entry.concept), set()).add(hit.words)
+            titled.setdefault(side_of[hit.entry.concept], set()).add(hit.words)
+    weighed: dict[str | None, float] = {}
     for i, hit in enumerate(hits):
-        if hit.entry.kind == "trait" and not activity:
-            weights[i] *= decision["trait_alone"]
-        elif hit.entry.kind == "hint":
-            side = rulebook.side(hit.entry.concept)
-            limit = decision["hints_several" if len(hints.get(side, ())) > 1 else "hints"]
-            room = limit - hinted.get(side, 0.0)
-            weights[i] = max(0.0, min(weights[i], room))
-            hinted[side] = hinted.get(side, 0.0) + weights[i]
-    return weights
+        if hit.entry.kind == "hint":
+            side = side_of[hit.entry.concept]
+            limit = decision["hints_several" if len(titled.get(side, ())) > 1 else "hints"]
+            before = weighed.get(side, 0.0)
+            weights[i] = max(0.0, min(weights[i], limit - before))
+            weighed[side] = before + weights[i]
 
 
 def decide(
@@ -87,12 +104,16 @@ def decide(
     total = {"BPO": 0.0, "KPO": 0.0, "OUT": 0.0}
     lines: dict[str, float] = {}
     best: dict[str, tuple[float, Hit]] = {}
+    both = False
+    side_of, service_of = rulebook.side_of, rulebook.service_of
     for hit, weight in zip(hits, weights, strict=True):
-        side = rulebook.side(hit.entry.concept)
+        concept = hit.entry.concept
+        both = both or (concept == "model.both" and weight >= 0)
+        side = side_of[concept]
         if side is None or weight <= 0:
             continue
         total[side] += weight
-        service = rulebook.service(hit.entry.concept)
+        service = service_of[concept]
         if service is not None:
             lines[service] = lines.get(service, 0.0) + weight
         if side not in best or weight > best[side][0]:
@@ -102,7 +123,6 @@ def decide(
     neither = constants["neither"] + aside + constants["outside"] * total["OUT"]
     scores = {"BPO": bpo, "KPO": kpo, "NEITHER": neither}
     chances = _softmax((bpo, kpo, neither))
-    both = any(h.entry.concept == "model.both" and w >= 0 for h, w in zip(hits, weights, strict=True))
     services = _shares(lines)
     if (both and bpo + kpo == 0) or _mixed(bpo, kpo, neither, _titled(hits, rulebook), constants):
         share = min(bpo, kpo) / (bpo + kpo) if bpo + kpo else 0.5
@@ -151,7 +171,8 @@ def _rows(hits: Sequence[Hit], side: str, rulebook: Rulebook) -> int:
 
 def _titled(hits: Sequence[Hit], rulebook: Rulebook) -> set[str | None]:
     """The sides that the title names."""
-    return {rulebook.side(h.entry.concept) for h in hits if h.zone == "title" and h.entry.kind not in WEAK}
+    side_of = rulebook.side_of
+    return {side_of[h.entry.concept] for h in hits if h.zone == "title" and h.entry.kind not in WEAK}
 
 
 def _mixed(bpo: float, kpo: float, neither: float, titled: set[str | None], constants: Mapping[str, float]) -> bool:

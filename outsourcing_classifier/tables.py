@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict
 from itertools import islice
 from numbers import Number
 from typing import TYPE_CHECKING, Any
 
 from outsourcing_classifier.classifier import Classifier, default_classifier
-from outsourcing_classifier.results import Classification, Reason
+from outsourcing_classifier.results import Classification, Reason, plain
 from outsourcing_classifier.version import __version__
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ _NO_TEXT = {"label": "UNKNOWN", "confidence": None, "reason": str(Reason.EMPTY),
 
 def evidence_json(c: Classification) -> str:
     """All evidence of a classification as JSON, as in ``c.to_dict()["evidence"]``."""
-    return json.dumps([asdict(e) for e in c.evidence], ensure_ascii=False)
+    return json.dumps(plain(c.evidence), ensure_ascii=False)
 
 
 def _evidence(c: Classification) -> str:

@@ -236,8 +236,8 @@ def test_results_are_frozen() -> None:
     c = classify("payroll processing")
     for frozen in (c, c.evidence[0], c.traits[0], c.delivery, c.rulebook, c.evidence[0].citation):
         assert frozen is not None
-        name = dataclasses.fields(frozen)[0].name
-        with pytest.raises(dataclasses.FrozenInstanceError):
+        name = frozen._fields[0] if isinstance(frozen, tuple) else "label"
+        with pytest.raises(AttributeError):
             setattr(frozen, name, "other")
 
 
