@@ -144,18 +144,13 @@ class Model:
 
     def features(self, data: bytes) -> list[Feature]:
         """The known features of folded text, weighed by tf-idf, all together of length one."""
-        counts: dict[str, list[int]] = {}
-        known = self.vocabulary
-        for name, start, end in grams(data):
-            if name in known:
-                slot = counts.get(name)
-                if slot is None:
-                    counts[name] = [1, start, end]
-                else:
-                    slot[0] += 1
-        raw = [(n, s, e, (1.0 + math.log(c)) * self.idf[known[n]]) for n, (c, s, e) in counts.items()]
-        norm = math.sqrt(math.fsum(v * v for *_, v in raw)) or 1.0
-        return [Feature(n, s, e, v / norm) for n, s, e, v in raw]
+        places: dict[int, tuple[int, int]] = {}
+        counts: dict[int, int] = {}
+        for row, start, end in self._placed(data):
+            counts[row] = counts.get(row, 0) + 1
+            places.setdefault(row, (start, end))
+        names, values = self._names, self._values(counts)
+        return [Feature(names[row], *places[row], value) for row, value in zip(counts, values, strict=True)]
 
     def moved(self, data: bytes) -> list[tuple[Feature, dict[str, float]]]:
         """What moves the scores of folded text: bias plus these is what :meth:`judge` gives."""
@@ -167,11 +162,10 @@ class Model:
 
     def judge(self, data: bytes) -> Verdict:
         """Probabilities of a folded text."""
-        counts = self._counts(data)
-        idf, against = self.idf, self._against_neither
-        raw = [(1.0 + math.log(count)) * idf[row] for row, count in counts.items()]
-        norm = math.sqrt(math.fsum([v * v for v in raw])) or 1.0
-        values = [v / norm for v in raw]
+        counts: dict[int, int] = {}
+        for row, _, _ in self._placed(data):
+            counts[row] = counts.get(row, 0) + 1
+        values, against = self._values(counts), self._against_neither
         rows = [against[row] for row in counts]
         scores = {
             c: self.bias[i] - self.bias[-1] + math.fsum([v * row[i] for v, row in zip(values, rows, strict=True)])
@@ -183,32 +177,40 @@ class Model:
         total = math.fsum(powers.values())
         return Verdict({c: p / total for c, p in powers.items()}, scores)
 
-    def _counts(self, data: bytes) -> dict[int, int]:
-        """How often each known feature stands in folded text: what :meth:`features` counts, by row."""
-        out: dict[int, int] = {}
+    def _values(self, counts: Mapping[int, int]) -> list[float]:
+        idf = self.idf
+        raw = [idf[row] if count == 1 else (1.0 + math.log(count)) * idf[row] for row, count in counts.items()]
+        norm = math.sqrt(math.fsum([v * v for v in raw])) or 1.0
+        return [v / norm for v in raw]
+
+    def _placed(self, data: bytes) -> Iterator[tuple[int, int, int]]:
+        """The known ones of :func:`grams`, by row."""
         if len(self._rows_of) > _MOST_WORDS:
             self._rows_of.clear()
         known, rows_of = self.vocabulary, self._rows_of
-        first, reached = b"", -2
+        before, reached = b"", -2
         for match in _WORD.finditer(data):
             word = match.group()
+            start, end = match.span()
             rows = rows_of.get(word)
             if rows is None:
                 rows = rows_of[word] = [known[name] for name in _of_word(word) if name in known]
             for row in rows:
-                out[row] = out.get(row, 0) + 1
-            start, end = match.span()
+                yield row, start, end
             if start - reached == 1:
-                pair = known.get(_pair(first, word))
+                pair = known.get(_pair(before, word))
                 if pair is not None:
-                    out[pair] = out.get(pair, 0) + 1
-            first, reached = word, end
-        return out
+                    yield pair, reached - len(before), end
+            before, reached = word, end
 
     @cached_property
     def _rows_of(self) -> dict[bytes, list[int]]:
         """The rows of the known features of a word met before."""
         return {}
+
+    @cached_property
+    def _names(self) -> list[str]:
+        return list(self.vocabulary)
 
     @cached_property
     def _against_neither(self) -> list[tuple[float, float]]:
