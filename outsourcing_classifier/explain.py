@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from itertools import pairwise, zip_longest
 from textwrap import wrap
-from typing import Any
+from typing import Any, NamedTuple
 
 from outsourcing_classifier.results import Classification, Discard, Evidence, Label, Why
 from outsourcing_classifier.rulebook import Rulebook
@@ -41,8 +41,7 @@ _REASONS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One row of the comparison: the article's two poles and what this text says."""
 
     basis: str

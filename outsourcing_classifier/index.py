@@ -15,7 +15,6 @@ import hashlib
 import json
 import os
 import sys
-import tempfile
 import zlib
 from array import array
 from collections.abc import Iterable, Sequence
@@ -138,6 +137,8 @@ class Index:
 
     def keep(self, path: Path) -> None:
         """Write the index, at once or not at all; a place that cannot be written is no error."""
+        import tempfile
+
         try:
             path.parent.mkdir(exist_ok=True)
             handle, beside = tempfile.mkstemp(dir=path.parent, suffix=".part")

@@ -84,6 +84,9 @@ class NativeMatcher(Matcher):
             make_dropped=Dropped,
         )
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return matcher_for, (self._index,)  # another process has its own tables
+
     def read(self, text: str) -> Reading:
         """As :meth:`Matcher.read`."""
         return Reading(*self._reader.read(text))

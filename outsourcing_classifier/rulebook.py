@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -62,8 +61,7 @@ class RulebookError(ValueError):
     """A rulebook file that cannot be used; the message names file, line and key."""
 
 
-@dataclass(frozen=True, slots=True)
-class Issue:
+class Issue(NamedTuple):
     """One finding of :meth:`Rulebook.check`."""
 
     severity: Literal["error", "warning"]
@@ -74,8 +72,7 @@ class Issue:
         return f"{self.severity}: {self.where}: {self.message}"
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where an entry is written."""
 
     file: str
@@ -85,8 +82,7 @@ class Place:
         return f"{self.file}:{self.line}"
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """Terms that name a concept. ``kind`` is one of KINDS, "trait" or "model" for such concepts."""
 
     id: str
@@ -99,8 +95,7 @@ class Rule:
     place: Place
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(NamedTuple):
     """A verb near its object names a concept."""
 
     id: str
@@ -115,8 +110,7 @@ class Action:
     kind: str = "action"
 
 
-@dataclass(frozen=True, slots=True)
-class Mask:
+class Mask(NamedTuple):
     """False friends: what lies inside is not counted."""
 
     id: str
@@ -127,8 +121,7 @@ class Mask:
     place: Place
 
 
-@dataclass(frozen=True, slots=True)
-class Cue:
+class Cue(NamedTuple):
     """Context: a zone begins, or a negation reaches."""
 
     id: str
@@ -164,8 +157,7 @@ class Slot(NamedTuple):
 Pattern = tuple[Slot, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Language:
+class Language(NamedTuple):
     """Inflection, macros and verb sets of one language; ``head`` is "first" or "last"."""
 
     code: str
@@ -284,8 +276,7 @@ def _alternatives(text: str) -> Iterator[str]:
     yield from readings
 
 
-@dataclass(frozen=True, slots=True)
-class Weights:
+class Weights(NamedTuple):
     """The constants of the decision; see ``rules/weights.toml``."""
 
     version: str
@@ -718,6 +709,8 @@ class _Loader:
         return head
 
     def read(self, file: str) -> dict[str, Any]:
+        import tomllib  # a compiled rulebook needs none
+
         path = self.home / file
         try:
             raw = path.read_bytes()

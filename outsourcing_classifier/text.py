@@ -27,7 +27,6 @@ import re
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Container, Iterable
-from dataclasses import dataclass
 
 _DROP, _EXPAND = 0x81, 0x8D  # placeholders; as text both are unassigned C1 controls
 _WORD = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789~")
@@ -93,13 +92,15 @@ _EDIT = rb"[ \n]{2,}|\n|\x81+|\x8d|&(?:nbsp|quot|lt|gt|,?[0-9x]{2,7})\.| ?&(?:am
 _NEEDS_EDIT = (b"  ", b"\n", b"\x81", b"\x8d", b"/", b"(", b"&", b"<")
 
 
-@dataclass(frozen=True, slots=True)
 class Folded:
     """Folded bytes and, where offsets moved, the way back to the source."""
 
-    data: bytes
-    _at: tuple[int, ...] = ()
-    _shift: tuple[int, ...] = ()
+    __slots__ = ("_at", "_shift", "data")
+
+    def __init__(self, data: bytes, at: tuple[int, ...] = (), shift: tuple[int, ...] = ()) -> None:
+        self.data = data
+        self._at = at
+        self._shift = shift
 
     def source(self, position: int) -> int:
         """The source offset of a folded position (of its end: give the position after it)."""
