@@ -64,17 +64,19 @@ def weigh(hits: Sequence[Hit], rulebook: Rulebook) -> list[float]:
     raw = _raw(hits, rulebook)
     weights = [weight * share for weight, share in zip(raw, _repetitions(hits, raw, rulebook), strict=True)]
     titled = _titled(hits, rulebook)
-    if titled:
-        untitled = decision["untitled"]
-        for i, hit in enumerate(hits):
-            if hit.zone in BODY and side_of[hit.entry.concept] not in titled:
-                weights[i] *= untitled
-    kinds = {hit.entry.kind for hit in hits}
-    if "trait" in kinds and not any(w > 0 and h.entry.kind in ACTIVITY for h, w in zip(hits, weights, strict=True)):
+    activity = hints = traits = False
+    for i, (_, _, entry, zone, _) in enumerate(hits):
+        kind = entry.kind
+        if titled and zone in BODY and side_of[entry.concept] not in titled:
+            weights[i] *= decision["untitled"]
+        activity = activity or (kind in ACTIVITY and weights[i] > 0)
+        hints = hints or kind == "hint"
+        traits = traits or kind == "trait"
+    if traits and not activity:
         for i, hit in enumerate(hits):
             if hit.entry.kind == "trait":
                 weights[i] *= decision["trait_alone"]
-    if "hint" in kinds:
+    if hints:
         _limit_hints(hits, weights, rulebook)
     return weights
 
@@ -107,7 +109,7 @@ def decide(
     both = False
     side_of, service_of = rulebook.side_of, rulebook.service_of
     for hit, weight in zip(hits, weights, strict=True):
-        concept = hit.entry.concept
+        concept = hit[2].concept
         both = both or (concept == "model.both" and weight >= 0)
         side = side_of[concept]
         if side is None or weight <= 0:
@@ -124,7 +126,8 @@ def decide(
     scores = {"BPO": bpo, "KPO": kpo, "NEITHER": neither}
     chances = _softmax((bpo, kpo, neither))
     services = _shares(lines)
-    if (both and bpo + kpo == 0) or _mixed(bpo, kpo, neither, _titled(hits, rulebook), constants):
+    mixed = _balanced(bpo, kpo, neither, constants) and len(_titled(hits, rulebook) & {"BPO", "KPO"}) != 1
+    if mixed or (both and bpo + kpo == 0):
         share = min(bpo, kpo) / (bpo + kpo) if bpo + kpo else 0.5
         return Decision(Label.MIXED, Reason.BOTH_KINDS, None, services, 0.5 + share / 2, scores)
     side = "BPO" if bpo >= kpo else "KPO"
@@ -175,12 +178,10 @@ def _titled(hits: Sequence[Hit], rulebook: Rulebook) -> set[str | None]:
     return {side_of[h.entry.concept] for h in hits if h.zone == "title" and h.entry.kind not in WEAK}
 
 
-def _mixed(bpo: float, kpo: float, neither: float, titled: set[str | None], constants: Mapping[str, float]) -> bool:
-    """Both sides hold a good share, and the title does not settle it for one of them."""
+def _balanced(bpo: float, kpo: float, neither: float, constants: Mapping[str, float]) -> bool:
+    """Both sides hold a good share. (MIXED, unless the title settles it for one of them.)"""
     low, high = min(bpo, kpo), max(bpo, kpo)
-    if low < constants["mixed_least"] or low <= neither or len(titled & {"BPO", "KPO"}) == 1:
-        return False
-    return low / (low + high) >= constants["mixed_share"]
+    return low >= constants["mixed_least"] and low > neither and low / (low + high) >= constants["mixed_share"]
 
 
 def _shares(lines: dict[str, float]) -> dict[str, float]:
