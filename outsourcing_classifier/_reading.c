@@ -151,7 +151,7 @@ typedef struct {
 } Work;
 
 static int is_word(uint8_t c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '~'; }
-static int is_soft(uint8_t c) { return c == ' ' || c == '\n' || c == '-' || c == '/'; }
+static int is_soft(uint8_t c) { return c == ' ' || c == '\n' || c == '-' || c == '/' || c == '\''; }
 static i32 least(i32 a, i32 b) { return a < b ? a : b; }
 static i32 most(i32 a, i32 b) { return a > b ? a : b; }
 static u32 table(const Reader *r, int name, Py_ssize_t i) {
@@ -286,6 +286,12 @@ static i32 edit_at(const Reader *r, const uint8_t *d, i32 n, i32 i, int *kind) {
             }
         }
         return 0;
+    case '\'': {
+        int before = i > 0 && is_word(d[i - 1]), after = i + 1 < n && is_word(d[i + 1]);
+        *kind = EDIT_NOTHING;
+        if (before && i + 1 < n && d[i + 1] == 's' && !(i + 2 < n && is_word(d[i + 2]))) return i + 2;
+        return before && after ? 0 : i + 1;
+    }
     case '/': case '(': {
         Span word;
         j = i + 1;
@@ -341,7 +347,7 @@ static int edits_of(const Reader *r, const uint8_t *d, const uint8_t *shape, i32
             }
         }
         while (edit >= 0 && edit_end == 0) {
-            static const char marks[] = " \n&</(\x81\x8d";
+            static const char marks[] = " \n&</('\x81\x8d";
             while (edit < n && !(d[edit] && memchr(marks, d[edit], sizeof marks - 1))) edit++;
             if (edit >= n) { edit = -1; break; }
             edit_end = edit_at(r, d, n, edit, &kind);
@@ -390,6 +396,10 @@ static uint8_t *fold(Reader *r, const u32 *text, i32 n, i32 *length, Moves *move
             d[i + 1] = '-';
             i += 2;
         }
+    for (i32 i = 1; i + 1 < n; i++) { /* text._inner_signs */
+        if ((text[i] == '?' || text[i] == 0xBF) && shape[i - 1] == 'l' && shape[i + 1] == 'l') d[i] = '\'';
+        else if (d[i] == '.' && shape[i - 1] == 'U' && shape[i + 1] == 'U') d[i] = '-';
+    }
     if (edits_of(r, d, shape, n, &edits) < 0) goto no_memory;
     if (!edits.size) {
         *length = n;

@@ -17,7 +17,7 @@ from outsourcing_classifier.zones import SILENT, UNTOLD, Heads, Phrase, Zones, a
 
 _TOKEN = re.compile(rb"[a-z0-9~]+")
 _SPACED = bytes(b if b in b"abcdefghijklmnopqrstuvwxyz0123456789~" else 0x20 for b in range(256))
-_SOFT = frozenset(b" \n-/")  # bytes that may stand between two words of a term
+_SOFT = frozenset(b" \n-/'")  # bytes that may stand between two words of a term
 _FAR = 200  # bytes between a verb and its object at most
 _REACH = 600  # bytes that a negation's sentence is followed at most
 _NEGATED_WORDS = 14  # that a negation reaches at most

@@ -10,7 +10,8 @@ a-z0-9 letters without case or accent, digits
 ``~``  a letter of another script
 space  white space (a run counts once)
 \\n     a line break within a sentence
-``-``  what joins words: hyphen, apostrophe, ``·``
+``-``  what joins words: hyphen, ``·``, the dot in "RR.HH"
+``'``  apostrophe within a word; one at its edge and the ``'s`` of a possessor are dropped
 ``/``  slash
 ``(``  opening parenthesis
 ``<>`` what is left of a tag; a whole tag ends a sentence
@@ -38,7 +39,9 @@ def _class_of(char: str) -> int:
         return 0x0A
     if char in "\u2022\u25aa\u25cf\u25e6\u2023\u2043\u25a0\u25ba\u2713\u2714\u2192|;!?\u2026\u00a1\u00bf":
         return 0x2E
-    if char in "'\u2019\u2018\u02bc\u00b4`+_\u00b7\x91\x92":
+    if char in "'\u2019\u2018\u02bc\u00b4`\x91\x92":
+        return 0x27
+    if char in "+_\u00b7":
         return 0x2D
     if char in "\u2215\u2044":
         return 0x2F
@@ -70,7 +73,7 @@ def _class_of(char: str) -> int:
 _TABLE = bytes(i if i in (_DROP, _EXPAND) else (_DROP if i == 0xAD else _class_of(chr(i))) for i in range(256))
 _known: dict[str, int] = {}
 # what a folded byte stands for, written as the latin-1 byte that _TABLE sends there
-_VIA = {b: b for b in [*_WORD, 0x20, 0x0A, 0x2D, 0x2C, 0x3A, 0x2E, 0x2F, 0x28, 0x26, 0x3C, 0x3E, _DROP, _EXPAND]}
+_VIA = {b: b for b in [*_WORD, 0x20, 0x0A, 0x27, 0x2D, 0x2C, 0x3A, 0x2E, 0x2F, 0x28, 0x26, 0x3C, 0x3E, _DROP, _EXPAND]}
 _VIA[ord("~")] = 0x9F
 _TABLE = _TABLE[:0x9F] + b"~" + _TABLE[0xA0:]
 
@@ -89,7 +92,8 @@ def _beyond_latin1(error: UnicodeError) -> tuple[bytes, int]:
 codecs.register_error("outsourcing_classifier.fold", _beyond_latin1)
 
 _EDIT = rb"[ \n]{2,}|\n|\x81+|\x8d|&(?:nbsp|quot|lt|gt|,?[0-9x]{2,7})\.| ?&(?:amp\.)? ?|</?[a-z][^<>]{0,80}>"
-_NEEDS_EDIT = (b"  ", b"\n", b"\x81", b"\x8d", b"/", b"(", b"&", b"<")
+_EDIT += rb"|(?<=[a-z0-9~])'s(?![a-z0-9~])|(?<![a-z0-9~])'|'(?![a-z0-9~])"
+_NEEDS_EDIT = (b"  ", b"\n", b"\x81", b"\x8d", b"/", b"(", b"&", b"<", b"'")
 
 
 class Folded:
@@ -140,6 +144,7 @@ class Folder:
         if b"l.l" in data:  # Catalan "col.laboració"
             data = data.replace(b"l.l", b"l-l")
         shape = raw.translate(_SHAPE)
+        data = _inner_signs(raw, data, shape)
         seen = _glued(data, shape, self._known) if b"llUll" in shape else []
         if b". " in data:
             seen += _abbreviated(data, shape)
@@ -190,6 +195,26 @@ _PLAIN = Folder()
 _TOKEN = re.compile(rb"[a-z0-9~]+")
 
 
+def _inner_signs(raw: bytes, data: bytes, shape: bytes) -> bytes:
+    """Within a word a question mark is an apostrophe that lost its encoding ("d¿equips"), and a dot between
+    capitals joins ("RR.HH")."""
+    out: bytearray | None = None
+    for sign in (b"?", b"\xbf"):
+        at = raw.find(sign)
+        while at >= 0:
+            if shape[at - 1 : at] == b"l" == shape[at + 1 : at + 2]:
+                out = out or bytearray(data)
+                out[at] = 0x27
+            at = raw.find(sign, at + 1)
+    at = data.find(b".")
+    while at >= 0:
+        if shape[at - 1 : at] == b"U" == shape[at + 1 : at + 2]:
+            out = out or bytearray(data)
+            out[at] = 0x2D
+        at = data.find(b".", at + 1)
+    return bytes(out) if out else data
+
+
 def _glued(data: bytes, shape: bytes, known: Container[bytes]) -> list[tuple[int, int, bytes]]:
     """Seams of glued words, as edits that insert the end of a sentence."""
     out: list[tuple[int, int, bytes]] = []
@@ -232,7 +257,7 @@ def _replacement(text: str, start: int, end: int, found: bytes) -> bytes:
         return b"."
     if found.strip() in (b"&", b"&amp."):
         return b" and "
-    if first in (_DROP, 0x2F, 0x28):
+    if first in (_DROP, 0x27, 0x28, 0x2F):
         return b""
     if first == _EXPAND:
         return spelt(ord(text[start]))
