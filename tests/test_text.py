@@ -16,7 +16,7 @@ from outsourcing_classifier.text import Folder, words
 
 fold = Folder().fold
 
-ALPHABET = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789~ \n-/(<>&,:.")
+ALPHABET = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789~ \n-'/(<>&,:.")
 
 
 @pytest.mark.parametrize(
@@ -66,6 +66,25 @@ def test_the_second_gender_is_dropped(written: str, read: bytes) -> None:
     assert Folder((), [b"va", b"a"]).fold(written).data == read
     if read.isalpha():
         assert Folder().fold(written).data != read
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("the firm's books", b"the firm books"),
+        ("customers' orders", b"customers orders"),
+        ("'payroll' clerk", b"payroll clerk"),
+        ("d'auditoria, l’informe", b"d'auditoria, l'informe"),
+        ("manteniment d¿equips d?oficina", b"manteniment d'equips d'oficina"),
+        ("Payroll? Yes", b"payroll. yes"),
+        ("Técnico de RR.HH.", b"tecnico de rr-hh."),
+        ("experience.Must", b"experience.must"),
+    ],
+)
+def test_signs_within_words(written: str, read: bytes) -> None:
+    folded = Index.open().fold(written)
+    assert folded.data == read
+    assert written[folded.source(0) : folded.source(len(folded.data))].strip("'") == written.strip("'")
 
 
 def test_endings_of_any_form() -> None:
