@@ -1,7 +1,8 @@
-/* The matcher in C: what text.Folder.fold and matcher.Matcher.read do, to the last bit.
+/* The matcher in C: what text.Folder.fold and matcher.Matcher.read do, to the last bit; and the counts that
+the model needs.
 
-The Python modules text, matcher and zones are the reference and the fallback; each function here names
-the one that it follows, and tests/test_native.py compares the two. One pass of integers over integers:
+The Python modules text, matcher, zones and model are the reference and the fallback; each function here
+names the one that it follows, and tests/test_native.py compares the two. One pass of integers over integers:
 words become numbers of the vocabulary, terms are walks through the compiled index, and Python objects
 are made only of what is handed back. Everything is linear in the length of the text.
 
@@ -1545,6 +1546,136 @@ done:
     return out;
 }
 
+/* ---- model.grams, counted ---------------------------------------------------------------------------------- */
+
+typedef struct {
+    PyObject_HEAD
+    char *letters;
+    u32 *name_at, *slots, *counts;
+    u32 slot_mask, names;
+    Numbers met;
+} Grams;
+
+static void grams_dealloc(Grams *self) {
+    PyTypeObject *type = Py_TYPE((PyObject *)self);
+    free(self->letters);
+    free(self->name_at);
+    free(self->slots);
+    free(self->counts);
+    free(self->met.at);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+    Py_DECREF(type);
+}
+
+static PyObject *grams_new(PyTypeObject *type, PyObject *args, PyObject *keywords) {
+    const char *letters;
+    Py_ssize_t size;
+    static char *keys[] = {"names", NULL};
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "y#", keys, &letters, &size)) return NULL;
+    Grams *g = (Grams *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
+    if (!g) return NULL;
+    u32 slots = 64;
+    for (Py_ssize_t i = 0; i < size; i++) g->names += letters[i] == '\n';
+    g->names += size > 0;
+    while (slots < 3 * g->names) slots *= 2;
+    g->slot_mask = slots - 1;
+    g->letters = malloc((size_t)size + 1);
+    g->name_at = calloc((size_t)g->names + 2, sizeof(u32));
+    g->slots = calloc(slots, sizeof(u32));
+    g->counts = calloc((size_t)g->names + 1, sizeof(u32));
+    if (!g->letters || !g->name_at || !g->slots || !g->counts) {
+        Py_DECREF(g);
+        return PyErr_NoMemory();
+    }
+    memcpy(g->letters, letters, (size_t)size);
+    u32 name = 0;
+    for (Py_ssize_t i = 0; i < size; i++)
+        if (letters[i] == '\n') g->name_at[++name] = (u32)i + 1;
+    if (g->names) g->name_at[g->names] = (u32)size + 1;
+    for (name = 0; name < g->names; name++) {
+        u32 slot = hash_of((const uint8_t *)letters + g->name_at[name],
+                           (i32)(g->name_at[name + 1] - g->name_at[name] - 1)) & g->slot_mask;
+        while (g->slots[slot]) slot = (slot + 1) & g->slot_mask;
+        g->slots[slot] = name + 1;
+    }
+    return (PyObject *)g;
+}
+
+static int count_gram(Grams *g, const uint8_t *name, i32 length) {
+    for (u32 slot = hash_of(name, length) & g->slot_mask; g->slots[slot]; slot = (slot + 1) & g->slot_mask) {
+        u32 row = g->slots[slot] - 1, at = g->name_at[row];
+        if (g->name_at[row + 1] - at - 1 != (u32)length || memcmp(g->letters + at, name, (size_t)length)) continue;
+        if (!g->counts[row]++) {
+            i32 *new_ = Numbers_add(&g->met);
+            if (!new_) return -1;
+            *new_ = (i32)row;
+        }
+        return 0;
+    }
+    return 0;
+}
+
+static int count_word(Grams *g, const uint8_t *data, const Span *word, const Span *before, uint8_t *name) {
+    i32 length = word->end - word->start;
+    memcpy(name, "w ", 2);
+    memcpy(name + 2, data + word->start, (size_t)length);
+    if (count_gram(g, name, length + 2) < 0) return -1;
+    name[1] = '<'; /* the word with its edges begins here */
+    name[length + 2] = '>';
+    for (i32 size = 4; size <= 5; size++)
+        for (i32 i = 0; length + 2 > size && i + size <= length + 2; i++) {
+            uint8_t group[7] = {'c', ' '};
+            memcpy(group + 2, name + 1 + i, (size_t)size);
+            if (count_gram(g, group, size + 2) < 0) return -1;
+        }
+    if (!before->end || word->start - before->end != 1) return 0;
+    i32 first = before->end - before->start;
+    memcpy(name, "p ", 2);
+    memcpy(name + 2, data + before->start, (size_t)first);
+    name[first + 2] = ' ';
+    memcpy(name + first + 3, data + word->start, (size_t)length);
+    return count_gram(g, name, first + length + 3);
+}
+
+static PyObject *grams_count(Grams *g, PyObject *folded) {
+    char *bytes;
+    Py_ssize_t size;
+    if (PyBytes_AsStringAndSize(folded, &bytes, &size) < 0) return NULL;
+    uint8_t *name = size < INT32_MAX / 4 ? malloc(2 * (size_t)size + 16) : NULL;
+    Span word, before = {0, 0};
+    int failed = !name;
+    for (i32 from = 0; !failed && next_token((const uint8_t *)bytes, &from, (i32)size, &word); before = word)
+        failed = count_word(g, (const uint8_t *)bytes, &word, &before, name) < 0;
+    free(name);
+    /* what was met is taken away before Python is called, which may come back here */
+    Py_ssize_t met = g->met.size;
+    Span *found = failed ? NULL : malloc((size_t)met * sizeof(Span) + 1);
+    for (Py_ssize_t i = 0; i < met; i++) {
+        u32 row = (u32)g->met.at[i];
+        if (found) found[i] = (Span){(i32)row, (i32)g->counts[row]};
+        g->counts[row] = 0;
+    }
+    g->met.size = 0;
+    if (!found) return PyErr_NoMemory();
+    PyObject *out = PyDict_New();
+    for (Py_ssize_t i = 0; out && i < met; i++) {
+        PyObject *key = PyLong_FromLong(found[i].start), *value = PyLong_FromLong(found[i].end);
+        if (!key || !value || PyDict_SetItem(out, key, value) < 0) Py_CLEAR(out);
+        Py_XDECREF(key);
+        Py_XDECREF(value);
+    }
+    free(found);
+    return out;
+}
+
+static PyMethodDef grams_methods[] = {
+    {"count", (PyCFunction)grams_count, METH_O, "How often each known feature stands in folded text, by row."}, {0}};
+static PyType_Slot grams_slots[] = {{Py_tp_new, grams_new}, {Py_tp_dealloc, grams_dealloc},
+                                    {Py_tp_methods, grams_methods},
+                                    {Py_tp_doc, "The names of a model's features, one a line."}, {0, NULL}};
+static PyType_Spec grams_spec = {"outsourcing_classifier._reading.Grams", sizeof(Grams), 0, Py_TPFLAGS_DEFAULT,
+                                 grams_slots};
+
 static PyMethodDef reader_methods[] = {
     {"fold", (PyCFunction)reader_fold, METH_O, "Fold a text: text.Folder.fold."},
     {"read", (PyCFunction)reader_read, METH_O, "(folded, hits, dropped, told) of a text: matcher.Matcher.read."},
@@ -1561,10 +1692,11 @@ PyMODINIT_FUNC PyInit__reading(void) {
     PyObject *out = PyModule_Create(&module);
     if (!out) return NULL;
     folded_type = (PyTypeObject *)PyType_FromSpec(&folded_spec);
-    PyObject *reader = PyType_FromSpec(&reader_spec);
-    if (!folded_type || !reader || PyModule_AddObjectRef(out, "Folded", (PyObject *)folded_type) < 0 ||
-        PyModule_AddObjectRef(out, "Reader", reader) < 0)
+    PyObject *reader = PyType_FromSpec(&reader_spec), *grams = PyType_FromSpec(&grams_spec);
+    if (!folded_type || !reader || !grams || PyModule_AddObjectRef(out, "Folded", (PyObject *)folded_type) < 0 ||
+        PyModule_AddObjectRef(out, "Reader", reader) < 0 || PyModule_AddObjectRef(out, "Grams", grams) < 0)
         Py_CLEAR(out);
     Py_XDECREF(reader);
+    Py_XDECREF(grams);
     return out;
 }

@@ -14,11 +14,13 @@ import math
 import re
 import sys
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from outsourcing_classifier.native import counter_of
 
 HOME = Path(__file__).with_name("fallback")
 CLASSES = ("BPO", "KPO", "NEITHER")
@@ -162,9 +164,7 @@ class Model:
 
     def judge(self, data: bytes) -> Verdict:
         """Probabilities of a folded text."""
-        counts: dict[int, int] = {}
-        for row, _, _ in self._placed(data):
-            counts[row] = counts.get(row, 0) + 1
+        counts = self.count(data)
         values, against = self._values(counts), self._against_neither
         rows = [against[row] for row in counts]
         scores = {
@@ -176,6 +176,21 @@ class Model:
         powers = {c: math.exp(s - top) for c, s in scores.items()}
         total = math.fsum(powers.values())
         return Verdict({c: p / total for c, p in powers.items()}, scores)
+
+    @cached_property
+    def count(self) -> Callable[[bytes], dict[int, int]]:
+        """How often each known feature stands in folded text, by row."""
+        return counter_of(self.vocabulary) or self.count_in_python
+
+    def count_in_python(self, data: bytes) -> dict[int, int]:
+        """The reference of :attr:`count`."""
+        counts: dict[int, int] = {}
+        for row, _, _ in self._placed(data):
+            counts[row] = counts.get(row, 0) + 1
+        return counts
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in fields(self)}  # the rest is made anew where it is needed
 
     def _values(self, counts: Mapping[int, int]) -> list[float]:
         idf = self.idf

@@ -73,7 +73,9 @@ def _class_of(char: str) -> int:
 _TABLE = bytes(i if i in (_DROP, _EXPAND) else (_DROP if i == 0xAD else _class_of(chr(i))) for i in range(256))
 _known: dict[str, int] = {}
 # what a folded byte stands for, written as the latin-1 byte that _TABLE sends there
-_VIA = {b: b for b in [*_WORD, 0x20, 0x0A, 0x27, 0x2D, 0x2C, 0x3A, 0x2E, 0x2F, 0x28, 0x26, 0x3C, 0x3E, _DROP, _EXPAND]}
+_VIA = {
+    b: b for b in [*_WORD, 0x20, 0x0A, 0x27, 0x2D, 0x2C, 0x3A, 0x2E, 0x2F, 0x28, 0x26, 0x3C, 0x3E, _DROP, _EXPAND]
+}
 _VIA[ord("~")] = 0x9F
 _TABLE = _TABLE[:0x9F] + b"~" + _TABLE[0xA0:]
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from outsourcing_classifier import native
 from outsourcing_classifier.index import Index
 from outsourcing_classifier.matcher import Matcher
+from outsourcing_classifier.model import Model
 
 TRAINING = Path(__file__).parents[1] / "training_data"
 SIGNS = " \n\t.,:;/(-&<>'·•–\u00a0\u0301\u200bÀñÇŀﬁß中Ж€½\x81\x8d\x9f\x00"
@@ -105,6 +106,13 @@ def test_on_spoilt_text(both: tuple[Matcher, Matcher]) -> None:
 @given(text=st.text(max_size=200))
 def test_on_any_text(both: tuple[Matcher, Matcher], text: str) -> None:
     assert_equal(both, text)
+
+
+def test_counts_of_the_models_features(both: tuple[Matcher, Matcher]) -> None:
+    model = Model.open()
+    for text in [*texts()[::3], *HOSTILE, *spoilt(texts(), seed=3, count=500)]:
+        data = both[0].read(text).folded.data
+        assert model.count(data) == model.count_in_python(data)
 
 
 def test_every_code_point_folds_alike(both: tuple[Matcher, Matcher]) -> None:
