@@ -20,8 +20,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from outsourcing_classifier.native import counter_of
-
 HOME = Path(__file__).with_name("fallback")
 CLASSES = ("BPO", "KPO", "NEITHER")
 FORMAT = 1
@@ -180,7 +178,11 @@ class Model:
     @cached_property
     def count(self) -> Callable[[bytes], dict[int, int]]:
         """How often each known feature stands in folded text, by row."""
-        return counter_of(self.vocabulary) or self.count_in_python
+        try:
+            from outsourcing_classifier._reading import Grams
+        except ImportError:  # no compiler when the package was installed: slower, and the same counts
+            return self.count_in_python
+        return Grams("\n".join(self.vocabulary).encode("ascii")).count
 
     def count_in_python(self, data: bytes) -> dict[int, int]:
         """The reference of :attr:`count`."""

@@ -1,10 +1,9 @@
-"""What is written in C (``_reading.c``) where it was built: the matcher, with the tables it reads, and the
-counts of the model's features. Where it was not, the same in Python."""
+"""The matcher in C (``_reading.c``) where it was built, with the tables it reads; else the one in Python."""
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from outsourcing_classifier.index import ARRAYS, Index
 from outsourcing_classifier.matcher import RANK, TELLING, Dropped, Hit, Matcher, Reading
@@ -34,11 +33,6 @@ def matcher_for(index: Index, native: bool | None = None) -> Matcher:
         raise RuntimeError("the matcher in C was not built; install with a C compiler at hand")
     fits = len(index.rulebook.languages) <= 16 and all(map(bytes.isalnum, index.gender_endings))
     return NativeMatcher(index) if BUILT and native is not False and fits else Matcher(index)
-
-
-def counter_of(vocabulary: Iterable[str]) -> Callable[[bytes], dict[int, int]] | None:
-    """Counts the features of folded text by row, in C; None where that was not built."""
-    return _reading.Grams("\n".join(vocabulary).encode("ascii")).count if BUILT else None
 
 
 class NativeMatcher(Matcher):
