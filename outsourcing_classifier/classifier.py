@@ -29,6 +29,7 @@ from outsourcing_classifier.scoring import Decision
 
 OPEN = frozenset([Reason.NO_EVIDENCE, Reason.LOW_MARGIN, Reason.CONFLICT])  # what the model is asked about
 FEATURES = 8  # features that evidence names one by one
+_UNSTATED = Delivery()
 
 
 class Classifier:
@@ -187,7 +188,7 @@ class Classifier:
             (),
             (),
             self._traits(None),
-            Delivery(),
+            _UNSTATED,
             (),
             decision.scores,
             self.rulebook.id,
@@ -248,9 +249,9 @@ class Classifier:
         return Trait(basis, self.rulebook.side(f"trait.{basis}.{pole}"), pole, spans)
 
     def _delivery(self, reading: Reading) -> Delivery:
-        hits = [h for h in reading.hits if h.entry.concept.startswith("delivery.")]
+        hits = [h for h in reading.hits if h.entry.kind == "delivery"]
         if not hits:
-            return Delivery()
+            return _UNSTATED
         modes = [h.entry.concept.partition(".")[2] for h in hits]
         mode = modes[0] if len(set(modes)) == 1 else None
         source = reading.folded.source

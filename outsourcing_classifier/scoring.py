@@ -124,7 +124,7 @@ def decide(
     aside = constants["aside"] * math.log1p(length / 400)
     neither = constants["neither"] + aside + constants["outside"] * total["OUT"]
     scores = {"BPO": bpo, "KPO": kpo, "NEITHER": neither}
-    chances = _softmax((bpo, kpo, neither))
+    chances = _softmax(bpo, kpo, neither)
     services = _shares(lines)
     mixed = _balanced(bpo, kpo, neither, constants) and len(_titled(hits, rulebook) & {"BPO", "KPO"}) != 1
     if mixed or (both and bpo + kpo == 0):
@@ -185,8 +185,10 @@ def _balanced(bpo: float, kpo: float, neither: float, constants: Mapping[str, fl
 
 
 def _shares(lines: dict[str, float]) -> dict[str, float]:
+    if len(lines) < 2:
+        return dict.fromkeys(lines, 1.0)
     total = sum(lines.values())
-    return {s: w / total for s, w in sorted(lines.items(), key=lambda x: (-x[1], x[0]))} if total else {}
+    return {s: w / total for s, w in sorted(lines.items(), key=lambda x: (-x[1], x[0]))}
 
 
 def _calibrated(chance: float, constants: Mapping[str, float]) -> float:
@@ -195,8 +197,8 @@ def _calibrated(chance: float, constants: Mapping[str, float]) -> float:
     return 1.0 / (1.0 + math.exp(-(constants["confidence_slope"] * odds - constants["confidence_discount"])))
 
 
-def _softmax(scores: tuple[float, ...]) -> tuple[float, ...]:
-    top = max(scores)
-    powers = [math.exp(s - top) for s in scores]
-    total = sum(powers)
-    return tuple(p / total for p in powers)
+def _softmax(first: float, second: float, third: float) -> tuple[float, float, float]:
+    top = max(first, second, third)
+    a, b, c = math.exp(first - top), math.exp(second - top), math.exp(third - top)
+    total = a + b + c
+    return a / total, b / total, c / total
