@@ -159,11 +159,10 @@ class Classifier:
         """The weightiest features with their places, and the rest in one piece: together the score."""
         source = reading.folded.source
         assert self._model is not None
-        moved = sorted(self._model.moved(reading.folded.data), key=lambda m: (-abs(m[1][side]), m[0].name))
         out: list[Evidence] = []
-        for feature, by in moved[:FEATURES]:
+        for feature, weight in self._model.weightiest(reading.folded.data, side, FEATURES):
             start, end = source(feature.start), source(feature.end)
-            out.append(self._feature(text, start, end, "feature." + feature.name[2:], side, by[side]))
+            out.append(self._feature(text, start, end, "feature." + feature.name[2:], side, weight))
         rest = verdict.scores[side] - math.fsum(e.weight for e in out)
         out.append(self._feature(text, 0, 0, "feature.all others", side, rest))
         return out

@@ -17,6 +17,8 @@ from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
+from heapq import nsmallest
+from operator import mul, sub
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -152,23 +154,30 @@ class Model:
         names, values = self._names, self._values(counts)
         return [Feature(names[row], *places[row], value) for row, value in zip(counts, values, strict=True)]
 
-    def moved(self, data: bytes) -> list[tuple[Feature, dict[str, float]]]:
-        """What moves the scores of folded text: bias plus these is what :meth:`judge` gives."""
-        out = []
-        for feature in self.features(data):
-            bpo, kpo = self._against_neither[self.vocabulary[feature.name]]
-            out.append((feature, {"BPO": feature.value * bpo, "KPO": feature.value * kpo}))
-        return out
+    def weightiest(self, data: bytes, side: str, most: int) -> list[tuple[Feature, float]]:
+        """The features of folded text that move the score of ``side`` most, either way, and by how much.
+
+        Bias plus what all features move it by is what :meth:`judge` gives.
+        """
+        counts, names, against = self.count(data), self._names, self._against_neither[side]
+        values = dict(zip(counts, self._values(counts), strict=True))
+        moved = {row: value * against[row] for row, value in values.items()}
+        top = nsmallest(most, moved, key=lambda row: (-abs(moved[row]), names[row]))
+        places: dict[int, tuple[int, int]] = {}
+        for row, start, end in self._placed(data):
+            if row in top and row not in places:
+                places[row] = (start, end)
+                if len(places) == len(top):
+                    break
+        return [(Feature(names[row], *places[row], values[row]), moved[row]) for row in top]
 
     def judge(self, data: bytes) -> Verdict:
         """Probabilities of a folded text."""
         counts = self.count(data)
-        values, against = self._values(counts), self._against_neither
-        rows = [against[row] for row in counts]
-        scores = {
-            c: self.bias[i] - self.bias[-1] + math.fsum([v * row[i] for v, row in zip(values, rows, strict=True)])
-            for i, c in enumerate(CLASSES[:-1])
-        }
+        values = self._values(counts)
+        scores = {}
+        for c, bias, against in zip(CLASSES, self.bias, self._against_neither.values(), strict=False):
+            scores[c] = bias - self.bias[-1] + math.fsum(map(mul, values, map(against.__getitem__, counts)))
         scores[CLASSES[-1]] = 0.0
         top = max(scores.values())
         powers = {c: math.exp(s - top) for c, s in scores.items()}
@@ -195,9 +204,11 @@ class Model:
         return {f.name: getattr(self, f.name) for f in fields(self)}  # the rest is made anew where it is needed
 
     def _values(self, counts: Mapping[int, int]) -> list[float]:
-        idf = self.idf
-        raw = [idf[row] if count == 1 else (1.0 + math.log(count)) * idf[row] for row, count in counts.items()]
-        norm = math.sqrt(math.fsum([v * v for v in raw])) or 1.0
+        raw = list(map(self._idf.__getitem__, counts))
+        for i, count in enumerate(counts.values()):
+            if count > 1:
+                raw[i] *= 1.0 + math.log(count)
+        norm = math.sqrt(math.fsum(map(mul, raw, raw))) or 1.0
         return [v / norm for v in raw]
 
     def _placed(self, data: bytes) -> Iterator[tuple[int, int, int]]:
@@ -230,10 +241,14 @@ class Model:
         return list(self.vocabulary)
 
     @cached_property
-    def _against_neither(self) -> list[tuple[float, float]]:
+    def _idf(self) -> list[float]:
+        return list(self.idf)  # faster to look up in
+
+    @cached_property
+    def _against_neither(self) -> dict[str, list[float]]:
         """The weights of each row for BPO and for KPO, less the one for NEITHER."""
-        bpo, kpo, neither = (self.weights[i :: len(CLASSES)] for i in range(len(CLASSES)))
-        return [(b - n, k - n) for b, k, n in zip(bpo, kpo, neither, strict=True)]
+        neither = self.weights[len(CLASSES) - 1 :: len(CLASSES)]
+        return {c: list(map(sub, self.weights[i :: len(CLASSES)], neither)) for i, c in enumerate(CLASSES[:-1])}
 
 
 class View(NamedTuple):
