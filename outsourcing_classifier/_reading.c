@@ -25,7 +25,7 @@ enum { CLEAR_MARKS = 5, BEFORE_HEAD = 30, PHRASE_BYTES = 90, PHRASE_WORDS = 9, M
 /* what a code point is beside its folded byte: bits of look() */
 enum { LOWER = 1 << 16, UPPER = 1 << 17, SPACE = 1 << 18 };
 /* of a word */
-enum { STOP = 1, SKIP = 2, BREAK = 4, JOIN = 8, TAIL = 16 };
+enum { STOP = 1, SKIP = 2, BREAK = 4, JOIN = 8, TAIL = 16, RANK = 32 };
 /* of an entry */
 enum { MASK = 1, HEAD = 2, TITLE = 4, SILENT = 8, TRAIT = 16, OUTSIDE = 32 };
 /* of a zone */
@@ -317,7 +317,7 @@ static i32 edit_at(const Reader *r, const uint8_t *d, i32 n, i32 i, int *kind) {
 }
 
 static int edits_of(const Reader *r, const uint8_t *d, const uint8_t *shape, i32 n, Edits *edits) {
-    i32 seam = 0, dot = 0, edit = 0, edit_end = 0;
+    i32 seam = 0, dot = 0, dot_end = 0, edit = 0, edit_end = 0;
     int kind = 0;
     Span token;
     /* three rows by place, merged: seams of glued words, dots of abbreviations, all else */
@@ -337,11 +337,11 @@ static int edits_of(const Reader *r, const uint8_t *d, const uint8_t *shape, i32
             seam = at - 1; /* the search goes on at the seam */
         }
         /* text._abbreviated */
-        for (; dot >= 0; dot += 2) {
+        for (; dot >= 0; dot++) {
             dot = find_byte(d, dot, n, '.');
-            while (dot >= 0 && (dot + 1 >= n || d[dot + 1] != ' ')) dot = find_byte(d, dot + 1, n, '.');
             if (dot < 0) break;
-            if (dot + 2 < n && shape[dot + 2] == 'l') {
+            dot_end = dot + 1 < n && d[dot + 1] == ' ' ? dot + 2 : dot + 1;
+            if (dot_end < n && shape[dot_end] == 'l') {
                 i32 start = dot;
                 while (start && dot - start < 9 && is_word(d[start - 1])) start--;
                 if (dot - start >= 3 && dot - start <= 8 && shape[start] == 'U') break;
@@ -361,8 +361,8 @@ static int edits_of(const Reader *r, const uint8_t *d, const uint8_t *shape, i32
             ADD(Edit, edits, at, at, 0, 0, EDIT_SEAM);
             seam = at;
         } else if (dot >= 0 && (edit < 0 || dot < edit)) {
-            ADD(Edit, edits, dot, dot + 2, 0, 0, EDIT_DOT);
-            dot += 2;
+            ADD(Edit, edits, dot, dot_end, 0, 0, EDIT_DOT);
+            dot++;
         } else {
             ADD(Edit, edits, edit, edit_end, 0, 0, kind);
             edit = edit_end;
@@ -725,33 +725,51 @@ static int by_four(const void *a, const void *b) {
     return 0;
 }
 
-/* One phrase of Zones._cut with Heads.edges */
-static int phrase(Work *w, i32 since, i32 to) {
+/* Heads.edges of the tokens in a stretch; whether there are any, and whether all are ranks */
+static int edges(const Work *w, i32 from, i32 to, Span *out, int *ranks) {
     const Reader *r = w->reader;
-    i32 comma = find_any(w->data, since + 1, to, ",("), stop = comma >= 0 ? comma : to, from = since;
     Span token, first = {0, 0}, last = {0, 0}, before[64];
-    i32 count = 0, chosen = 0;
-    /* the first token that is neither skipped nor has a digit; the last token if there is none */
-    while (next_token(w->data, &from, stop, &token)) {
-        if (!chosen) {
+    i32 count = 0;
+    int chosen = 0, ended = 0;
+    *ranks = 1;
+    while (next_token(w->data, &from, to, &token)) {
+        u32 traits = traits_of(r, w->data + token.start, token.end - token.start);
+        *ranks &= (traits & (RANK | SKIP)) != 0;
+        if (ended) continue;
+        if (!chosen) { /* the first that is neither skipped nor has a digit, or else the last */
             int digits = 0;
             for (i32 i = token.start; i < token.end; i++) digits |= w->data[i] >= '0' && w->data[i] <= '9';
             first = token;
-            chosen = !digits && !(traits_of(r, w->data + token.start, token.end - token.start) & SKIP);
+            chosen = !digits && !(traits & SKIP);
             count = 0;
-        } else if (traits_of(r, w->data + token.start, token.end - token.start) & STOP) {
-            break;
+        } else if (traits & STOP) {
+            ended = 1;
+            continue;
         }
-        before[count++ & 63] = token; /* tokens from the first one on */
+        before[count++ & 63] = token;
         last = token;
     }
-    if (!count) return 0;
     for (i32 back = count - 1; back > 0 && count - back < 63; back--) { /* single letters and tails at the end */
         last = before[back & 63];
         if (last.end - last.start != 1 && !(traits_of(r, w->data + last.start, last.end - last.start) & TAIL)) break;
         last = before[(back - 1) & 63];
     }
-    ADD(Phrase, &w->phrases, since, to, first.start, last.end);
+    if (count) *out = (Span){first.start, last.end};
+    return count > 0;
+}
+
+/* One phrase of Zones._cut */
+static int phrase(Work *w, i32 since, i32 to) {
+    Span head = {0, 0};
+    int any = 0, ranks;
+    for (i32 at = since;;) {
+        i32 comma = find_any(w->data, at + 1, to, ",(");
+        if (!edges(w, at, comma >= 0 ? comma : to, &head, &ranks)) break;
+        any = 1;
+        if (comma < 0 || !ranks) break;
+        at = comma + 1;
+    }
+    if (any) ADD(Phrase, &w->phrases, since, to, head.start, head.end);
     return 0;
 }
 

@@ -99,7 +99,14 @@ class NativeMatcher(Matcher):
 
 def _vocabulary(index: Index, heads: Heads) -> dict[bytes, tuple[int, int]]:
     """Every word that the reader must know: what it does in a title, and the languages that it marks."""
-    roles: Sequence[frozenset[bytes]] = (heads.stops, heads.skips, heads.breaks, heads.joins, heads.tails)
+    roles: Sequence[frozenset[bytes]] = (
+        heads.stops,
+        heads.skips,
+        heads.breaks,
+        heads.joins,
+        heads.tails,
+        heads.ranks,
+    )
     marks = [x.marks for x in index.rulebook.languages.values()]
     out = dict.fromkeys(index.tokens, (0, 0))
     for word in sorted(frozenset[bytes]().union(*roles, *marks)):

@@ -42,6 +42,7 @@ _WORD_SETS = (
     "head_breaks",
     "head_joins",
     "head_tails",
+    "head_ranks",
     "gender_endings",
     "marks",
 )  # of a language
@@ -172,6 +173,7 @@ class Language(NamedTuple):
     head_breaks: frozenset[bytes]
     head_joins: frozenset[bytes]
     head_tails: frozenset[bytes]
+    head_ranks: frozenset[bytes]
     gender_endings: frozenset[bytes]
     marks: frozenset[bytes]
     foreign_words: bool

@@ -148,7 +148,7 @@ class Folder:
         shape = raw.translate(_SHAPE)
         data = _inner_signs(raw, data, shape)
         seen = _glued(data, shape, self._known) if b"llUll" in shape else []
-        if b". " in data:
+        if b"." in data:
             seen += _abbreviated(data, shape)
         if seen or any(sign in data for sign in _NEEDS_EDIT):
             return self._edited(text, data, seen)
@@ -234,18 +234,19 @@ def _glued(data: bytes, shape: bytes, known: Container[bytes]) -> list[tuple[int
 
 
 def _abbreviated(data: bytes, shape: bytes) -> list[tuple[int, int, bytes]]:
-    """Dots of abbreviations ("Mant. software", "Assess. jurídic"), as edits: a short word with a capital
+    """Dots of abbreviations ("Mant. software", "Assess.jurídic"), as edits: a short word with a capital
     before the dot, and lower case behind it."""
     out: list[tuple[int, int, bytes]] = []
-    at = data.find(b". ")
+    at = data.find(b".")
     while at >= 0:
-        if shape[at + 2 : at + 3] == b"l":
+        end = at + 2 if data[at + 1 : at + 2] == b" " else at + 1
+        if shape[end : end + 1] == b"l":
             start = at
             while start and at - start < 9 and data[start - 1] in _WORD:
                 start -= 1
             if 3 <= at - start <= 8 and shape[start] == 0x55:
-                out.append((at, at + 2, b"."))
-        at = data.find(b". ", at + 2)
+                out.append((at, end, b"."))
+        at = data.find(b".", at + 1)
     return out
 
 

@@ -20,7 +20,7 @@ from outsourcing_classifier.model import CLASSES, FORMAT, Model, ModelError, Vie
 SEED = 20240601
 _LEAST_ROWS = 60
 NEITHER_EXPECTED = 0.6  # of texts on which the rules abstain: real boards and portals, not our mixture
-LEAST_SURE = 0.65  # below this a side is never named: on real texts, such answers were wrong as often as right
+LEAST_SURE = 0.8  # below this a side is never named: on real texts such answers were wrong as often as right
 _REFERENCE_WEIGHT = 0.3
 _NEITHER = (  # first digits of occupations (SOC) in neither list
     *("17", "19-1", "19-2", "19-4", "21", "25", "27", "29", "31", "33", "35", "37", "39", "41-2"),

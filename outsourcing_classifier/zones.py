@@ -52,6 +52,7 @@ class Heads:
         self.breaks = frozenset[bytes]().union(*(x.head_breaks for x in all_))
         self.joins = frozenset[bytes]().union(*(x.head_joins for x in all_))
         self.tails = frozenset[bytes]().union(*(x.head_tails for x in all_))
+        self.ranks = self.skips.union(*(x.head_ranks for x in all_))
         self.last = {code: x.head == "last" for code, x in languages.items()}
 
     def edges(self, data: bytes, tokens: Sequence[tuple[int, int]]) -> tuple[int, int]:
@@ -70,6 +71,10 @@ class Heads:
         while last > first and (tokens[last][1] - tokens[last][0] == 1 or data[slice(*tokens[last])] in self.tails):
             last -= 1
         return tokens[first][0], tokens[last][1]
+
+    def ranked(self, data: bytes, tokens: Sequence[tuple[int, int]]) -> bool:
+        """Whether the tokens name a rank and no work."""
+        return all(data[start:end] in self.ranks for start, end in tokens)
 
 
 class Zones:
@@ -178,10 +183,17 @@ class Zones:
     def _cut(self, start: int, end: int) -> Iterator[Phrase]:
         seams = [m.span() for m in _SEAMS.finditer(self._data, start, end)]
         for since, to in zip([start, *(e for _, e in seams)], [*(s for s, _ in seams), end], strict=True):
-            comma = _COMMA.search(self._data, since + 1, to)
-            tokens = [t.span() for t in _TOKEN.finditer(self._data, since, comma.start() if comma else to)]
-            if tokens:
-                yield Phrase(since, to, *self._heads.edges(self._data, tokens))
+            at, head = since, None
+            while True:  # "Manager, Compliance": behind a bare rank the field is the head
+                comma = _COMMA.search(self._data, at + 1, to)
+                tokens = [t.span() for t in _TOKEN.finditer(self._data, at, comma.start() if comma else to)]
+                if tokens:
+                    head = self._heads.edges(self._data, tokens)
+                if comma is None or not tokens or not self._heads.ranked(self._data, tokens):
+                    break
+                at = comma.end()
+            if head:
+                yield Phrase(since, to, *head)
 
     def _is_heading(self, start: int, end: int, strict: bool) -> bool:
         """Whether a cue stands as a heading; ``strict``: only with a colon or at the end of its line."""

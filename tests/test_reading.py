@@ -135,3 +135,12 @@ def test_headings_with_nothing_under_them(rules: Classifier) -> None:
 def test_hostile_texts_end(rules: Classifier, text: str) -> None:
     c = rules.classify(text)
     assert all(text[e.start : e.end] == e.text for e in c.evidence[:50])
+
+
+@pytest.mark.parametrize("title", ["Senior Manager, Legal", "Director (Market Research)", "Tècnica, Recursos Humans"])
+def test_behind_a_bare_rank_the_field_is_the_head(rules: Classifier, title: str) -> None:
+    assert rules.classify(title).label in {"BPO", "KPO"}
+
+
+def test_behind_a_trade_it_is_not(rules: Classifier) -> None:
+    assert rules.classify("Teacher, Maths and Accounting").label == "UNKNOWN"

@@ -78,6 +78,7 @@ def test_the_second_gender_is_dropped(written: str, read: bytes) -> None:
         ("manteniment d¿equips d?oficina", b"manteniment d'equips d'oficina"),
         ("Payroll? Yes", b"payroll. yes"),
         ("Técnico de RR.HH.", b"tecnico de rr-hh."),
+        ("Assess.jurídic", b"assess juridic"),
         ("experience.Must", b"experience.must"),
     ],
 )
