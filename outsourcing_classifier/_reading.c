@@ -202,6 +202,18 @@ static i32 find_any(const uint8_t *data, i32 from, i32 to, const char *set) {
     return -1;
 }
 
+/* How many rows begin at or before a position. Rows are by place, and each one's first number is where it begins. */
+static Py_ssize_t begun(const void *rows, Py_ssize_t size, size_t width, i32 position) {
+    Py_ssize_t low = 0, high = size;
+    while (low < high) {
+        Py_ssize_t middle = (low + high) / 2;
+        if (position < *(const i32 *)((const char *)rows + (size_t)middle * width)) high = middle;
+        else low = middle + 1;
+    }
+    return low;
+}
+#define BEGUN(rows, position) begun((rows)->at, (rows)->size, sizeof *(rows)->at, position)
+
 /* zones.after_words */
 static i32 after_words(const uint8_t *data, i32 position, int count, i32 stop) {
     for (int i = 0; i <= count; i++) {
@@ -460,12 +472,7 @@ failed:
 
 /* text.Folded.source */
 static i32 source_of(const Moves *moves, i32 position) {
-    Py_ssize_t low = 0, high = moves->size;
-    while (low < high) {
-        Py_ssize_t middle = (low + high) / 2;
-        if (position < moves->at[middle].at) high = middle;
-        else low = middle + 1;
-    }
+    Py_ssize_t low = BEGUN(moves, position);
     i32 here = low ? position + moves->at[low - 1].shift : position;
     return low == moves->size ? here : least(here, moves->at[low].at + moves->at[low].shift);
 }
@@ -693,16 +700,6 @@ static int is_heading(const Work *w, i32 start, i32 end, int strict) {
            w->reader->codes[w->source[following]] & UPPER;
 }
 
-static Py_ssize_t bisect(const Numbers *rows, i32 position) {
-    Py_ssize_t low = 0, high = rows->size;
-    while (low < high) {
-        Py_ssize_t middle = (low + high) / 2;
-        if (position < rows->at[middle]) high = middle;
-        else low = middle + 1;
-    }
-    return low;
-}
-
 static int begin_zone(Work *w, i32 start, u32 zone) {
     i32 *at = Numbers_add(&w->starts), *is = Numbers_add(&w->start_zones);
     if (!at || !is) return -1;
@@ -835,7 +832,7 @@ static int zones(Work *w) {
     }
     free(next.at);
     /* Zones._tell_employer */
-    if (sought >= 0 && bisect(&w->starts, sought) <= untitled && sought > w->title_end + SENTENCE / 2) {
+    if (sought >= 0 && BEGUN(&w->starts, sought) <= untitled && sought > w->title_end + SENTENCE / 2) {
         i32 before = most(rfind_byte(d, 0, sought, '.'), w->title_end);
         Stretch *new_ = Stretchs_add(&w->spans);
         if (!new_) return -1;
@@ -854,25 +851,15 @@ no_memory:
 
 /* Zones.at */
 static u32 zone_at(const Work *w, i32 position) {
-    Py_ssize_t low = 0, high = w->spans.size;
-    while (low < high) {
-        Py_ssize_t middle = (low + high) / 2;
-        if (position < w->spans.at[middle].start) high = middle;
-        else low = middle + 1;
-    }
+    Py_ssize_t low = BEGUN(&w->spans, position);
     for (Py_ssize_t i = low - 1; i >= 0 && i >= low - 4; i--)
         if (position < w->spans.at[i].end) return w->spans.at[i].zone;
-    return (u32)w->start_zones.at[bisect(&w->starts, position) - 1];
+    return (u32)w->start_zones.at[BEGUN(&w->starts, position) - 1];
 }
 
 /* Zones.phrase */
 static const Phrase *phrase_at(const Work *w, i32 position) {
-    Py_ssize_t low = 0, high = w->phrases.size;
-    while (low < high) {
-        Py_ssize_t middle = (low + high) / 2;
-        if (position < w->phrases.at[middle].start) high = middle;
-        else low = middle + 1;
-    }
+    Py_ssize_t low = BEGUN(&w->phrases, position);
     for (Py_ssize_t i = low - 1; i >= 0 && i >= low - 3; i--)
         if (position < w->phrases.at[i].end) return &w->phrases.at[i];
     return NULL;
@@ -967,11 +954,11 @@ static int exclude(Work *w) {
         if (table(r, T_CUE_SCOPE, c->cue) == SCOPE_AFTER) {
             i32 roof = least(w->length, c->end + REACH), to = find_byte(d, c->end, roof, '.');
             to = after_words(d, c->end, NEGATED_WORDS, to >= 0 ? to : roof);
-            Py_ssize_t stop = bisect(&stops, c->end - 1);
+            Py_ssize_t stop = BEGUN(&stops, c->end - 1);
             *new_ = (Excluded){c->end, stop < stops.size ? least(to, stops.at[stop]) : to, c->start, c->end};
         } else {
             i32 since = most(rfind_byte(d, most(0, c->start - REACH), c->start, '.') + 1, most(0, c->start - REACH));
-            Py_ssize_t stop = bisect(&stops, c->start) - 1;
+            Py_ssize_t stop = BEGUN(&stops, c->start) - 1;
             *new_ = (Excluded){stop >= 0 ? most(since, stops.at[stop]) : since, c->start, c->start, c->end};
         }
     }
@@ -984,12 +971,7 @@ no_memory:
 }
 
 static const Excluded *excluded_by(const Work *w, i32 position) {
-    Py_ssize_t low = 0, high = w->excluded.size;
-    while (low < high) {
-        Py_ssize_t middle = (low + high) / 2;
-        if (position < w->excluded.at[middle].since) high = middle;
-        else low = middle + 1;
-    }
+    Py_ssize_t low = BEGUN(&w->excluded, position);
     for (Py_ssize_t i = low - 1; i >= 0 && i >= low - 4; i--)
         if (position < w->excluded.at[i].to) return &w->excluded.at[i];
     return NULL;
@@ -1129,13 +1111,7 @@ static void by_start_and_end(Candidates *rows) {
 /* matcher._owner */
 static i32 owner(const Owneds *owned, const Candidate *loser) {
     for (i32 k = 0; k < loser->count; k++) {
-        Py_ssize_t low = 0, high = owned->size;
-        i32 position = loser->parts[k].end - 1;
-        while (low < high) {
-            Py_ssize_t middle = (low + high) / 2;
-            if (position < owned->at[middle].start) high = middle;
-            else low = middle + 1;
-        }
+        Py_ssize_t low = BEGUN(owned, loser->parts[k].end - 1);
         if (low && owned->at[low - 1].end > loser->parts[k].start) return owned->at[low - 1].owner;
     }
     return -1;

@@ -20,6 +20,7 @@ else:
     BUILT = True
 
 _NONE = 0xFFFFFFFF
+_LONGEST = 50_000_000  # code points that C reads, in 32-bit places
 _NAMED_ZONES = ("title", "body", "duties", "employer", "requirements", "sole_requirements", "mention", "modifier")
 _SCOPES = {"section": 0, "sentence": 1, "after": 3}
 
@@ -89,6 +90,8 @@ class NativeMatcher(Matcher):
 
     def read(self, text: str) -> Reading:
         """As :meth:`Matcher.read`."""
+        if len(text) > _LONGEST:
+            return super().read(text)
         return Reading(*self._reader.read(text))
 
     def _traits_of(self, entry: Rule | Action | Mask) -> int:
