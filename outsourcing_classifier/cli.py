@@ -99,6 +99,13 @@ def _parser() -> argparse.ArgumentParser:
     trained.add_argument(
         "--references", metavar="DIR", help="a folder with O*NET, ESCO and CPV labels to train on too"
     )
+    trained.add_argument(
+        "--least-sure",
+        type=float,
+        default=0.8,
+        metavar="P",
+        help="name no side below this probability (default: 0.8)",
+    )
     trained.add_argument("--leave-out", metavar="CSV", help="texts (column text) that must not be trained on")
     trained.add_argument("--joblib", metavar="FILE", help="write scikit-learn's own model there too")
     trained.add_argument("--overwrite", action="store_true", help="replace the output folder's model")
@@ -360,7 +367,8 @@ def _train(arguments: argparse.Namespace) -> int:
         if Path(arguments.output, "manifest.json").exists() and not arguments.overwrite:
             raise ModelError(f"{arguments.output} holds a model; say --overwrite to replace it")
         tell = functools.partial(print, file=sys.stderr, flush=True)
-        model = train(rows, classifier.view, classifier.rulebook.id.sha256, tell=tell)
+        sha256, least_sure = classifier.rulebook.id.sha256, arguments.least_sure
+        model = train(rows, classifier.view, sha256, least_sure=least_sure, tell=tell)
         model.save(arguments.output)
         if arguments.joblib:
             save_joblib(model, arguments.joblib)

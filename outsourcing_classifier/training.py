@@ -20,7 +20,7 @@ from outsourcing_classifier.model import CLASSES, FORMAT, Model, ModelError, Vie
 SEED = 20240601
 _LEAST_ROWS = 60
 NEITHER_EXPECTED = 0.6  # of texts on which the rules abstain: real boards and portals, not our mixture
-LEAST_SURE = 0.8  # below this a side is never named: on real texts such answers were wrong as often as right
+LEAST_SURE = 0.8  # below this a side is never named: on real texts such answers were wrong more often than right
 _REFERENCE_WEIGHT = 0.3
 _NEITHER = (  # first digits of occupations (SOC) in neither list
     *("17", "19-1", "19-2", "19-4", "21", "25", "27", "29", "31", "33", "35", "37", "39", "41-2"),
@@ -156,16 +156,19 @@ def train(
     penalty: float = 6.0,
     most_features: int = 40_000,
     folds: int = 4,
+    least_sure: float = LEAST_SURE,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Model:
     """Train on labelled texts (BPO, KPO, NEITHER).
 
     ``view`` gives what the rules make of a text. The temperature that calibrates the probabilities and
-    the threshold come from texts outside the fold trained on, those on which the rules abstain. Same
-    examples, same versions: same bytes.
+    the threshold come from texts outside the fold trained on, those on which the rules abstain; the
+    threshold is ``least_sure`` at least, 0.5 to 0.95. Same examples, same versions: same bytes.
 
     Needs scikit-learn. Raises :class:`ModelError` where the examples cannot support a model.
     """
+    if not 0.5 <= least_sure <= 0.95:
+        raise ModelError(f"least_sure: want a number from 0.5 to 0.95, not {least_sure}")
     _check(examples, folds)
     import numpy as np
     import sklearn
@@ -190,7 +193,7 @@ def train(
     shift = _shift(truth[judged])
     logits[:, -1] += temperature * shift
     chances = _softmax(logits / temperature)
-    threshold = _threshold(chances[judged], truth[judged])
+    threshold = _threshold(chances[judged], truth[judged], least_sure)
     answers, confidences = _answers(views, chances, threshold)
     curve = _curve(answers[held], confidences[held], truth[held])
     figures = _figures(chances, answers, truth, held, judged)
@@ -324,8 +327,8 @@ def _shift(truth: Any) -> float:
     return round(math.log(NEITHER_EXPECTED / (1 - NEITHER_EXPECTED)) - math.log(share / (1 - share)), 6)
 
 
-def _threshold(chances: Any, truth: Any) -> float:
-    """The least probability, from LEAST_SURE on, from which naming a side gives the best macro-F1 on held-out
+def _threshold(chances: Any, truth: Any, least_sure: float) -> float:
+    """The least probability, from ``least_sure`` on, from which naming a side gives the best macro-F1 on held-out
     texts weighed as expected."""
     import numpy as np
 
@@ -333,9 +336,9 @@ def _threshold(chances: Any, truth: Any) -> float:
     weight = np.where(
         neither, NEITHER_EXPECTED / max(1, neither.sum()), (1 - NEITHER_EXPECTED) / max(1, (~neither).sum())
     )
-    best, at = -1.0, LEAST_SURE
+    best, at = -1.0, least_sure
     side, top = chances[:, :2].argmax(1), chances[:, :2].max(1)
-    for cut in np.arange(LEAST_SURE, 0.96, 0.01):
+    for cut in np.arange(least_sure, 0.96, 0.01):
         answer = np.where(top >= cut, side, 2)
         f1 = [
             2

@@ -202,6 +202,12 @@ def test_the_exact_bound() -> None:
     assert lower_bound(0, 10) == 0.0
 
 
+@pytest.mark.parametrize("least", [0.2, 1.0, float("nan")])
+def test_a_least_probability_out_of_range_is_refused(least: float) -> None:
+    with pytest.raises(ModelError, match="least_sure"):
+        train([], Classifier(fallback=None).view, "", least_sure=least)
+
+
 def test_a_target_that_the_data_cannot_support_is_refused() -> None:
     curve = [[0.5, 200, 170], [0.9, 100, 99], [0.99, 20, 20]]
     assert confidence_for(curve, 0.95) == 0.9
