@@ -45,14 +45,14 @@ class NativeMatcher(Matcher):
         languages = list(book.languages)
         zones = sorted(ZONES)
         entries: list[Rule | Action | Mask] = [*book.rules, *book.actions, *book.masks]
-        vocabulary = _vocabulary(index, Heads(book.languages))
+        words, traits, marks = _vocabulary(index, Heads(book.languages))
         order = {entry.id: i for i, entry in enumerate(sorted(entries, key=lambda e: e.id))}
         concepts: dict[str, int] = {}
         tables = {
             **{name: index.arrays[name] for name in ARRAYS},
-            "word_class": _row(index.class_of.get(word, _NONE) for word in vocabulary),
-            "word_traits": _row(traits for traits, _ in vocabulary.values()),
-            "word_marks": _row(marks for _, marks in vocabulary.values()),
+            "word_class": index.arrays["token_class"] + _row([_NONE] * (len(words) - len(index.tokens))),
+            "word_traits": traits,
+            "word_marks": marks,
             "entry_traits": _row(self._traits_of(e) for e in entries),
             "entry_language": _row(languages.index(e.language) for e in entries),
             "entry_rank": _row(0 if isinstance(e, Mask) else RANK.get(e.kind, 9) for e in entries),
@@ -70,7 +70,7 @@ class NativeMatcher(Matcher):
         }
         self._reader = _reading.Reader(
             tables=tables,
-            words=b" ".join(vocabulary),
+            words=b" ".join(words),
             look=code,
             spell=spelt,
             entries=entries,
@@ -100,23 +100,20 @@ class NativeMatcher(Matcher):
         return sum(mark << i for i, mark in enumerate((*marks, entry.id in self._outside)))
 
 
-def _vocabulary(index: Index, heads: Heads) -> dict[bytes, tuple[int, int]]:
-    """Every word that the reader must know: what it does in a title, and the languages that it marks."""
-    roles: Sequence[frozenset[bytes]] = (
-        heads.stops,
-        heads.skips,
-        heads.breaks,
-        heads.joins,
-        heads.tails,
-        heads.ranks,
-    )
-    marks = [x.marks for x in index.rulebook.languages.values()]
-    out = dict.fromkeys(index.tokens, (0, 0))
-    for word in sorted(frozenset[bytes]().union(*roles, *marks)):
-        if b" " not in word:  # else it is no token and never met
-            traits, marked = (sum((word in row) << i for i, row in enumerate(rows)) for rows in (roles, marks))
-            out[word] = traits, marked
-    return out
+def _vocabulary(index: Index, heads: Heads) -> tuple[list[bytes], array[int], array[int]]:
+    """The index's tokens and the words that mean something in a title or mark a language; by word, bits of what
+    it does in a title and of the languages that it marks."""
+    roles: Sequence[frozenset[bytes]]
+    roles = (heads.stops, heads.skips, heads.breaks, heads.joins, heads.tails, heads.ranks)
+    marked = [x.marks for x in index.rulebook.languages.values()]
+    special = {w for w in frozenset[bytes]().union(*roles, *marked) if b" " not in w}  # else no token, never met
+    words = [*index.tokens, *sorted(special - index.class_of.keys())]
+    traits, marks = (array("I", bytes(4 * len(words))) for _ in range(2))
+    for place, word in enumerate(words):
+        if word in special:
+            for row, sets in ((traits, roles), (marks, marked)):
+                row[place] = sum((word in known) << i for i, known in enumerate(sets))
+    return words, traits, marks
 
 
 def _row(numbers: Iterable[int]) -> array[int]:
