@@ -64,7 +64,7 @@ typedef struct { i32 since, to, start, end; } Excluded;
 typedef struct { i32 start, end, owner; } Owned;
 typedef struct { i32 start, end; u32 entry, zone; } Hit;
 typedef struct { i32 start, end; u32 entry, zone; int why; i32 by, because; i32 order; } Dropped;
-typedef struct { i32 start, end, text, length; int kind; } Edit;
+typedef struct { i32 start, end; int kind; } Edit;
 typedef struct { i32 at, shift; } Move;
 
 ROWS(Word, Words)
@@ -370,13 +370,13 @@ static int edits_of(const Reader *r, const uint8_t *d, const uint8_t *shape, i32
         i32 at = seam >= 0 ? seam + 2 : INT32_MAX;
         if (seam < 0 && dot < 0 && edit < 0) return 0;
         if (at <= (dot >= 0 ? dot : INT32_MAX) && at <= (edit >= 0 ? edit : INT32_MAX)) {
-            ADD(Edit, edits, at, at, 0, 0, EDIT_SEAM);
+            ADD(Edit, edits, at, at, EDIT_SEAM);
             seam = at;
         } else if (dot >= 0 && (edit < 0 || dot < edit)) {
-            ADD(Edit, edits, dot, dot_end, 0, 0, EDIT_DOT);
+            ADD(Edit, edits, dot, dot_end, EDIT_DOT);
             dot++;
         } else {
-            ADD(Edit, edits, edit, edit_end, 0, 0, kind);
+            ADD(Edit, edits, edit, edit_end, kind);
             edit = edit_end;
             edit_end = 0;
         }

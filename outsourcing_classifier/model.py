@@ -144,20 +144,11 @@ class Model:
         text = json.dumps(manifest, indent=1, ensure_ascii=False, sort_keys=True)
         (home / "manifest.json").write_text(text + "\n", "utf-8")
 
-    def features(self, data: bytes) -> list[Feature]:
-        """The known features of folded text, weighed by tf-idf, all together of length one."""
-        places: dict[int, tuple[int, int]] = {}
-        counts: dict[int, int] = {}
-        for row, start, end in self._placed(data):
-            counts[row] = counts.get(row, 0) + 1
-            places.setdefault(row, (start, end))
-        names, values = self._names, self._values(counts)
-        return [Feature(names[row], *places[row], value) for row, value in zip(counts, values, strict=True)]
-
     def weightiest(self, data: bytes, side: str, most: int) -> list[tuple[Feature, float]]:
         """The features of folded text that move the score of ``side`` most, either way, and by how much.
 
-        Bias plus what all features move it by is what :meth:`judge` gives.
+        Features are weighed by tf-idf, all together of length one; bias plus what all of them move it by is
+        what :meth:`judge` gives.
         """
         counts, names, against = self.count(data), self._names, self._against_neither[side]
         values = dict(zip(counts, self._values(counts), strict=True))
@@ -194,7 +185,7 @@ class Model:
         return Grams("\n".join(self.vocabulary).encode("ascii")).count
 
     def count_in_python(self, data: bytes) -> dict[int, int]:
-        """The reference of :attr:`count`."""
+        """The reference of :attr:`count`, and what counts without C."""
         counts: dict[int, int] = {}
         for row, _, _ in self._placed(data):
             counts[row] = counts.get(row, 0) + 1

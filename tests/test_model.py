@@ -83,7 +83,7 @@ def test_parity_with_scikit_learn(rules: Classifier, rows: list[dict[str, str]])
     values, columns, starts, ours = [], [], [0], []
     for text in texts:
         view = rules.view(text)
-        for feature in model.features(view.data):
+        for feature, _ in model.weightiest(view.data, "BPO", len(model.vocabulary)):
             values.append(feature.value)
             columns.append(model.vocabulary[feature.name])
         starts.append(len(columns))
