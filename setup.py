@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: the matcher in C, where a compiler is, and the compiled rulebook in the wheel."""
+"""What pyproject.toml cannot say: what is in C, where a compiler is, and the compiled rulebook in the wheel."""
 
 import os
 import subprocess
@@ -20,15 +20,19 @@ class BuildWithIndex(build_py):
             subprocess.run(command, cwd=where, env={**os.environ, "PYTHONPATH": where}, check=True)
 
 
-READING = Extension(
-    "outsourcing_classifier._reading",
-    ["outsourcing_classifier/_reading.c"],
+PARTS = [f"outsourcing_classifier/_{part}.c" for part in ("native", "reading", "model", "judging")]
+NATIVE = Extension(
+    "outsourcing_classifier._native",
+    PARTS,
+    depends=["outsourcing_classifier/_native.h"],
+    # each product rounded before it is added, as in Python; two compilers round alike only so
+    extra_compile_args=[] if os.name == "nt" else ["-ffp-contract=off"],
     py_limited_api=True,
-    optional=True,  # without a compiler the same matcher in Python reads
+    optional=True,  # without a compiler the same classifier in Python answers
 )
 
 setup(
     cmdclass={"build_py": BuildWithIndex},
-    ext_modules=[READING],
+    ext_modules=[NATIVE],
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
 )

@@ -1,104 +1,12 @@
-/* The matcher in C: what text.Folder.fold and matcher.Matcher.read do, to the last bit; and the counts that
-the model needs.
+/* The matcher in C: what text.Folder.fold and matcher.Matcher.read do.
 
-The Python modules text, matcher, zones and model are the reference and the fallback; each function here
-names the one that it follows, and tests/test_native.py compares the two. One pass of integers over integers:
-words become numbers of the vocabulary, terms are walks through the compiled index, and Python objects
-are made only of what is handed back. Everything is linear in the length of the text.
+Each function names the one that it follows. One pass of integers over integers: words become numbers of the
+vocabulary, terms are walks through the compiled index, and Python objects are made only of what is handed
+back. Everything is linear in the length of the text. */
 
-Built against the stable interface of CPython 3.11. */
+#include "_native.h"
+#include <stdarg.h>
 
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030B0000
-#include <Python.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-#define NONE UINT32_MAX
-#define DROP 0x81
-#define EXPAND 0x8D
-#define CODE_POINTS 0x110000
-
-enum { SENTENCE = 160, TITLE_WORDS = 16, TITLE_BYTES = 180, REACH = 600, FAR = 200, NEGATED_WORDS = 14 };
-enum { CLEAR_MARKS = 5, BEFORE_HEAD = 30, PHRASE_BYTES = 90, PHRASE_WORDS = 9, MOST_LANGUAGES = 16 };
-/* what a code point is beside its folded byte: bits of look() */
-enum { LOWER = 1 << 16, UPPER = 1 << 17, SPACE = 1 << 18 };
-/* of a word */
-enum { STOP = 1, SKIP = 2, BREAK = 4, JOIN = 8, TAIL = 16, RANK = 32 };
-/* of an entry */
-enum { MASK = 1, HEAD = 2, TITLE = 4, SILENT = 8, TRAIT = 16, OUTSIDE = 32 };
-/* of a zone */
-enum { UNTOLD = 1, TELLING = 2 };
-enum { EFFECT_ZONE, EFFECT_NEGATE, EFFECT_STOP, EFFECT_NEUTRAL };
-enum { SCOPE_SECTION, SCOPE_SENTENCE, SCOPE_OTHER, SCOPE_AFTER };
-/* why an occurrence does not count, by name */
-enum { WHY_COVERED, WHY_FOREIGN, WHY_MASKED, WHY_NEGATED, WHY_NOT_HEAD };
-
-typedef uint32_t u32;
-typedef int32_t i32;
-
-/* ---- growing rows of numbers ------------------------------------------------------------------ */
-
-#define ROWS(T, name)                                                                                     \
-    typedef struct { T *at; Py_ssize_t size, room; } name;                                                \
-    static T *name##_add(name *rows) {                                                                    \
-        if (rows->size == rows->room) {                                                                   \
-            Py_ssize_t room = rows->room ? 2 * rows->room : 64;                                           \
-            T *more = realloc(rows->at, (size_t)room * sizeof(T));                                        \
-            if (!more) return NULL;                                                                       \
-            rows->at = more;                                                                              \
-            rows->room = room;                                                                            \
-        }                                                                                                 \
-        return &rows->at[rows->size++];                                                                   \
-    }
-
-typedef struct { i32 start, end; } Span;
-typedef struct { i32 start, end; u32 word; } Word;
-typedef struct { i32 start, end; u32 use; } Found;
-typedef struct { i32 start, end; u32 entry; i32 length, count; Span parts[2]; } Candidate;
-typedef struct { i32 start, end; u32 cue; } Cue;
-typedef struct { i32 start, end; u32 zone; } Stretch;
-typedef struct { i32 start, end, first, last; } Phrase;
-typedef struct { i32 since, to, start, end; } Excluded;
-typedef struct { i32 start, end, owner; } Owned;
-typedef struct { i32 start, end; u32 entry, zone; } Hit;
-typedef struct { i32 start, end; u32 entry, zone; int why; i32 by, because; i32 order; } Dropped;
-typedef struct { i32 start, end; int kind; } Edit;
-typedef struct { i32 at, shift; } Move;
-
-ROWS(Word, Words)
-ROWS(Found, Founds)
-ROWS(Candidate, Candidates)
-ROWS(Cue, Cues)
-ROWS(Stretch, Stretchs)
-ROWS(Phrase, Phrases)
-ROWS(Excluded, Excludeds)
-ROWS(Owned, Owneds)
-ROWS(Hit, Hits)
-ROWS(Dropped, Droppeds)
-ROWS(Edit, Edits)
-ROWS(Move, Moves)
-ROWS(i32, Numbers)
-
-#define ADD(type, rows, ...)                                                                              \
-    do {                                                                                                  \
-        type *new_ = type##s_add(rows);                                                                   \
-        if (!new_) return -1;                                                                             \
-        *new_ = (type){__VA_ARGS__};                                                                      \
-    } while (0)
-
-/* ---- the reader -------------------------------------------------------------------------------- */
-
-typedef struct { const u32 *at; Py_ssize_t size; } Table;
-
-enum {
-    T_MOVES_AT, T_MOVE_CLASSES, T_MOVE_STATES, T_STATE_USE, T_RULES_AT, T_RULES, T_MASKS_AT, T_MASKS, T_CUES_AT,
-    T_CUES, T_OBJECTS_AT, T_OBJECTS, T_VERBS, T_VERB_SETS_AT, T_VERB_SETS, T_WORD_CLASS, T_WORD_TRAITS,
-    T_WORD_MARKS, T_ENTRY_TRAITS, T_ENTRY_LANGUAGE, T_ENTRY_RANK, T_ENTRY_ORDER, T_ENTRY_CONCEPT, T_GAPS,
-    T_CUE_EFFECT, T_CUE_SCOPE, T_CUE_ZONE, T_ZONE_TRAITS, T_LANGUAGE_HEAD_LAST, T_LANGUAGE_FOREIGN, T_CODES,
-    T_NAMED_ZONES, T_ALL
-};
 static const char *const TABLES[T_ALL] = {
     "moves_at", "move_classes", "move_states", "state_use", "rules_at", "rules", "masks_at", "masks", "cues_at",
     "cues", "objects_at", "objects", "verbs", "verb_sets_at", "verb_sets", "word_class", "word_traits",
@@ -106,61 +14,13 @@ static const char *const TABLES[T_ALL] = {
     "cue_effect", "cue_scope", "cue_zone", "zone_traits", "language_head_last", "language_foreign", "codes",
     "named_zones",
 };
-/* rows of named_zones */
-enum { Z_TITLE, Z_BODY, Z_DUTIES, Z_EMPLOYER, Z_REQUIREMENTS, Z_SOLE, Z_MENTION, Z_MODIFIER, Z_ALL };
 
-typedef struct {
-    PyObject_HEAD
-    PyObject *look;    /* code point -> folded byte | shape << 8 | LOWER | UPPER | SPACE */
-    PyObject *spell;   /* ligature -> its letters */
-    PyObject *entries; /* rules, actions, masks */
-    PyObject *reasons; /* Why members, in the order of WHY_ above */
-    PyObject *languages, *ids, *zones, *make_hit, *make_dropped, *endings;
-    u32 *tables[T_ALL];
-    Py_ssize_t sizes[T_ALL];
-    u32 *codes; /* by code point; 0: not yet looked up */
-    char *letters; /* all words of the vocabulary */
-    u32 *word_at;  /* word -> its first letter; one more at the end */
-    u32 *slots;    /* open hash table: 1 + word */
-    u32 slot_mask, words;
-    u32 *root;  /* class -> 1 + state */
-    u32 *stamps, stamp;
-    u32 first_action, first_mask;
-    int languages_count;
-    i32 widest_gap;
-} Reader;
+enum { MOST_SPARE = 1 << 16 }; /* words of a text whose rows are kept for the next */
 
-typedef struct {
-    Reader *reader;
-    const u32 *source;   /* the text's code points */
-    i32 source_length;
-    const uint8_t *data; /* folded */
-    i32 length;
-    Moves moves;
-    Words words;
-    Founds found, verbs, objects;
-    Candidates candidates, kept, lost;
-    Cues cues;
-    Numbers starts, start_zones; /* sections */
-    Stretchs spans;
-    Phrases phrases;
-    Excludeds excluded;
-    Owneds owned[2];
-    Hits hits;
-    Droppeds dropped;
-    i32 title_end, told;
-} Work;
-
-static int is_word(uint8_t c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '~'; }
 static int is_soft(uint8_t c) { return c == ' ' || c == '\n' || c == '-' || c == '/' || c == '\''; }
-static i32 least(i32 a, i32 b) { return a < b ? a : b; }
-static i32 most(i32 a, i32 b) { return a > b ? a : b; }
-static u32 table(const Reader *r, int name, Py_ssize_t i) {
-    return i >= 0 && i < r->sizes[name] ? r->tables[name][i] : 0;
-}
 static u32 row_size(const Reader *r, int at, u32 i) { return table(r, at, (Py_ssize_t)i + 1) - table(r, at, i); }
 
-static u32 hash_of(const uint8_t *letters, i32 length) {
+u32 hash_of(const uint8_t *letters, i32 length) {
     u32 hash = 2166136261u;
     for (i32 i = 0; i < length; i++) hash = (hash ^ letters[i]) * 16777619u;
     return hash ^ (hash >> 15);
@@ -224,7 +84,7 @@ static i32 after_words(const uint8_t *data, i32 position, int count, i32 stop) {
 }
 
 /* The next token in [*from, to): its bounds. */
-static int next_token(const uint8_t *data, i32 *from, i32 to, Span *out) {
+int next_token(const uint8_t *data, i32 *from, i32 to, Span *out) {
     i32 i = *from;
     while (i < to && !is_word(data[i])) i++;
     if (i >= to) return 0;
@@ -471,7 +331,7 @@ failed:
 }
 
 /* text.Folded.source */
-static i32 source_of(const Moves *moves, i32 position) {
+i32 source_of(const Moves *moves, i32 position) {
     Py_ssize_t low = BEGUN(moves, position);
     i32 here = low ? position + moves->at[low - 1].shift : position;
     return low == moves->size ? here : least(here, moves->at[low].at + moves->at[low].shift);
@@ -1265,6 +1125,7 @@ typedef struct {
     Moves moves;
 } Folded;
 
+PyTypeObject *reader_type;
 static PyTypeObject *folded_type;
 
 static void folded_dealloc(Folded *self) {
@@ -1291,8 +1152,19 @@ static PyMethodDef folded_methods[] = {
     {"source", (PyCFunction)folded_source, METH_O, "The source offset of a folded position."}, {0}};
 static PyType_Slot folded_slots[] = {{Py_tp_dealloc, folded_dealloc}, {Py_tp_getset, folded_fields},
                                      {Py_tp_methods, folded_methods}, {0, NULL}};
-static PyType_Spec folded_spec = {"outsourcing_classifier._reading.Folded", sizeof(Folded), 0,
+static PyType_Spec folded_spec = {"outsourcing_classifier._native.Folded", sizeof(Folded), 0,
                                   Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, folded_slots};
+
+#define WORK_ROWS(X)                                                                                      \
+    X(moves) X(words) X(found) X(verbs) X(objects) X(candidates) X(kept) X(lost) X(cues) X(starts) X(start_zones) \
+    X(spans) X(phrases) X(excluded) X(owned[0]) X(owned[1]) X(hits) X(dropped)
+
+static void free_rows(Work *w) {
+#define FREE(rows) free(w->rows.at);
+    WORK_ROWS(FREE)
+#undef FREE
+    memset(w, 0, sizeof *w);
+}
 
 static void reader_dealloc(Reader *self) {
     PyTypeObject *type = Py_TYPE((PyObject *)self);
@@ -1306,6 +1178,7 @@ static void reader_dealloc(Reader *self) {
     free(self->slots);
     free(self->root);
     free(self->stamps);
+    free_rows(&self->spare);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
     Py_DECREF(type);
 }
@@ -1409,24 +1282,20 @@ failed:
     return NULL;
 }
 
-static void work_free(Work *w) {
-    void *rows[] = {w->words.at, w->found.at, w->verbs.at, w->objects.at, w->candidates.at, w->kept.at, w->lost.at,
-                    w->cues.at, w->starts.at, w->start_zones.at, w->spans.at, w->phrases.at, w->excluded.at,
-                    w->owned[0].at, w->owned[1].at, w->hits.at, w->dropped.at};
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) free(rows[i]);
-}
-
-/* A text folded: takes over data and moves. */
-static PyObject *make_folded(uint8_t *data, i32 length, Moves *moves) {
+/* A text folded, for Python. */
+static PyObject *make_folded(const uint8_t *data, i32 length, const Moves *moves) {
     Folded *out = (Folded *)((allocfunc)PyType_GetSlot(folded_type, Py_tp_alloc))(folded_type, 0);
-    if (out) {
-        out->moves = *moves;
-        out->data = PyBytes_FromStringAndSize((const char *)data, length);
-        if (!out->data) Py_CLEAR(out);
-    } else {
-        free(moves->at);
+    size_t size = (size_t)moves->size * sizeof(Move);
+    if (!out) return NULL;
+    out->data = PyBytes_FromStringAndSize((const char *)data, length);
+    out->moves.at = size ? malloc(size) : NULL;
+    if (!out->data || (size && !out->moves.at)) {
+        if (!PyErr_Occurred()) PyErr_NoMemory();
+        Py_DECREF(out);
+        return NULL;
     }
-    free(data);
+    if (size) memcpy(out->moves.at, moves->at, size);
+    out->moves.size = moves->size;
     return (PyObject *)out;
 }
 
@@ -1443,6 +1312,35 @@ static u32 *points_of(PyObject *text, Py_ssize_t *size) {
     return PyUnicode_AsUCS4Copy(text);
 }
 
+int begin_work(Work *w, Reader *r, PyObject *text) {
+    Py_ssize_t size;
+    u32 *points = points_of(text, &size);
+    if (!points) return -1;
+    *w = r->spare; /* Python may be called in between, and come back here: then there is none to take */
+    memset(&r->spare, 0, sizeof r->spare);
+#define EMPTY(rows) w->rows.size = 0;
+    WORK_ROWS(EMPTY)
+#undef EMPTY
+    w->reader = r;
+    w->source = points;
+    w->source_length = (i32)size;
+    w->data = fold(r, points, (i32)size, &w->length, &w->moves);
+    if (w->data && read_text(w) == 0) return 0;
+    if (!PyErr_Occurred()) PyErr_NoMemory();
+    end_work(w);
+    return -1;
+}
+
+void end_work(Work *w) {
+    Reader *r = w->reader;
+    PyMem_Free(w->source);
+    free(w->data);
+    w->source = NULL;
+    w->data = NULL;
+    if (r->spare.words.at || w->words.room > MOST_SPARE) free_rows(w);
+    else r->spare = *w;
+}
+
 static PyObject *reader_fold(Reader *r, PyObject *text) {
     Py_ssize_t size;
     u32 *points = points_of(text, &size);
@@ -1450,23 +1348,29 @@ static PyObject *reader_fold(Reader *r, PyObject *text) {
     Moves moves = {0};
     i32 length = 0;
     uint8_t *data = fold(r, points, (i32)size, &length, &moves);
+    PyObject *out = data ? make_folded(data, length, &moves) : NULL;
     PyMem_Free(points);
-    if (!data) {
-        free(moves.at);
-        return NULL;
-    }
-    return make_folded(data, length, &moves);
+    free(data);
+    free(moves.at);
+    return out;
 }
 
-/* A named tuple of the type, from a new tuple. */
-static PyObject *named_tuple(PyObject *type, PyObject *fields) {
-    if (!fields) return NULL;
-    PyObject *args = PyTuple_Pack(1, fields);
-    Py_DECREF(fields);
-    if (!args) return NULL;
-    PyObject *out = ((newfunc)PyType_GetSlot(&PyTuple_Type, Py_tp_new))((PyTypeObject *)type, args, NULL);
-    Py_DECREF(args);
-    return out;
+PyObject *new_object(PyObject *type, Py_ssize_t size) {
+    return ((allocfunc)PyType_GetSlot((PyTypeObject *)type, Py_tp_alloc))((PyTypeObject *)type, size);
+}
+
+static int fill(PyObject *row, int count, ...) { /* steals; -1 where one could not be made */
+    va_list values;
+    int failed = !row;
+    va_start(values, count);
+    for (int i = 0; i < count; i++) {
+        PyObject *value = va_arg(values, PyObject *);
+        failed |= !value;
+        if (!row) Py_XDECREF(value);
+        else if (PyTuple_SetItem(row, i, value) < 0) failed = 1;
+    }
+    va_end(values);
+    return failed ? -1 : 0;
 }
 
 static PyObject *hits_of(const Work *w) {
@@ -1474,13 +1378,24 @@ static PyObject *hits_of(const Work *w) {
     PyObject *out = PyList_New(w->hits.size);
     for (Py_ssize_t i = 0; out && i < w->hits.size; i++) {
         const Hit *h = &w->hits.at[i];
-        PyObject *hit = named_tuple(
-            r->make_hit, Py_BuildValue("(iiOOy#)", h->start, h->end, PyList_GetItem(r->entries, h->entry),
-                                       PyList_GetItem(r->zones, h->zone), (const char *)w->data + h->start,
-                                       (Py_ssize_t)(h->end - h->start)));
+        PyObject *hit = new_object(r->make_hit, 5);
+        if (fill(hit, 5, PyLong_FromLong(h->start), PyLong_FromLong(h->end),
+                 Py_XNewRef(PyList_GetItem(r->entries, h->entry)), Py_XNewRef(PyList_GetItem(r->zones, h->zone)),
+                 PyBytes_FromStringAndSize((const char *)w->data + h->start, h->end - h->start)) < 0)
+            Py_CLEAR(hit);
         if (!hit || PyList_SetItem(out, i, hit) < 0) Py_CLEAR(out);
     }
     return out;
+}
+
+PyObject *because_of(const Work *w, const Dropped *d) {
+    const Reader *r = w->reader;
+    switch (d->why) {
+    case WHY_NEGATED: return PyUnicode_DecodeASCII((const char *)w->data + d->by, d->because - d->by, NULL);
+    case WHY_FOREIGN: return Py_XNewRef(PyList_GetItem(r->languages, d->by));
+    case WHY_NOT_HEAD: return PyUnicode_FromString("");
+    default: return Py_XNewRef(PyList_GetItem(r->ids, d->by));
+    }
 }
 
 static PyObject *dropped_of(const Work *w) {
@@ -1488,187 +1403,27 @@ static PyObject *dropped_of(const Work *w) {
     PyObject *out = PyList_New(w->dropped.size);
     for (Py_ssize_t i = 0; out && i < w->dropped.size; i++) {
         const Dropped *d = &w->dropped.at[i];
-        PyObject *because;
-        switch (d->why) {
-        case WHY_NEGATED:
-            because = PyUnicode_DecodeASCII((const char *)w->data + d->by, d->because - d->by, NULL);
-            break;
-        case WHY_FOREIGN: because = Py_XNewRef(PyList_GetItem(r->languages, d->by)); break;
-        case WHY_NOT_HEAD: because = PyUnicode_FromString(""); break;
-        default: because = Py_XNewRef(PyList_GetItem(r->ids, d->by));
-        }
-        PyObject *row = because ? named_tuple(r->make_dropped,
-                                              Py_BuildValue("(iiOOON)", d->start, d->end,
-                                                            PyList_GetItem(r->entries, d->entry),
-                                                            PyList_GetItem(r->zones, d->zone),
-                                                            PyList_GetItem(r->reasons, d->why), because))
-                                : NULL;
+        PyObject *row = new_object(r->make_dropped, 6);
+        if (fill(row, 6, PyLong_FromLong(d->start), PyLong_FromLong(d->end),
+                 Py_XNewRef(PyList_GetItem(r->entries, d->entry)), Py_XNewRef(PyList_GetItem(r->zones, d->zone)),
+                 Py_XNewRef(PyList_GetItem(r->reasons, d->why)), because_of(w, d)) < 0)
+            Py_CLEAR(row);
         if (!row || PyList_SetItem(out, i, row) < 0) Py_CLEAR(out);
     }
     return out;
 }
 
 static PyObject *reader_read(Reader *r, PyObject *text) {
-    Work w = {.reader = r};
-    PyObject *hits = NULL, *dropped = NULL, *out = NULL;
-    Py_ssize_t size;
-    u32 *points = points_of(text, &size);
-    if (!points) return NULL;
-    uint8_t *data = fold(r, points, (i32)size, &w.length, &w.moves);
-    if (!data) goto done;
-    w.data = data;
-    w.source = points;
-    w.source_length = (i32)size;
-    if (read_text(&w) < 0) {
-        PyErr_NoMemory();
-        goto done;
-    }
-    hits = hits_of(&w);
-    dropped = dropped_of(&w);
-    if (!hits || !dropped) goto done;
-    PyObject *folded = make_folded(data, w.length, &w.moves);
-    w.moves.at = NULL;
-    data = NULL;
-    if (folded) out = Py_BuildValue("(NOOi)", folded, hits, dropped, w.told);
-done:
+    Work w;
+    if (begin_work(&w, r, text) < 0) return NULL;
+    PyObject *folded = make_folded(w.data, w.length, &w.moves), *hits = hits_of(&w), *dropped = dropped_of(&w);
+    PyObject *out = folded && hits && dropped ? Py_BuildValue("(OOOi)", folded, hits, dropped, w.told) : NULL;
+    Py_XDECREF(folded);
     Py_XDECREF(hits);
     Py_XDECREF(dropped);
-    free(data);
-    free(w.moves.at);
-    PyMem_Free(points);
-    work_free(&w);
+    end_work(&w);
     return out;
 }
-
-/* ---- model.grams, counted ---------------------------------------------------------------------------------- */
-
-typedef struct {
-    PyObject_HEAD
-    char *letters;
-    u32 *name_at, *slots, *counts;
-    u32 slot_mask, names;
-    Numbers met;
-} Grams;
-
-static void grams_dealloc(Grams *self) {
-    PyTypeObject *type = Py_TYPE((PyObject *)self);
-    free(self->letters);
-    free(self->name_at);
-    free(self->slots);
-    free(self->counts);
-    free(self->met.at);
-    ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
-    Py_DECREF(type);
-}
-
-static PyObject *grams_new(PyTypeObject *type, PyObject *args, PyObject *keywords) {
-    const char *letters;
-    Py_ssize_t size;
-    static char *keys[] = {"names", NULL};
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "y#", keys, &letters, &size)) return NULL;
-    Grams *g = (Grams *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
-    if (!g) return NULL;
-    u32 slots = 64;
-    for (Py_ssize_t i = 0; i < size; i++) g->names += letters[i] == '\n';
-    g->names += size > 0;
-    while (slots < 3 * g->names) slots *= 2;
-    g->slot_mask = slots - 1;
-    g->letters = malloc((size_t)size + 1);
-    g->name_at = calloc((size_t)g->names + 2, sizeof(u32));
-    g->slots = calloc(slots, sizeof(u32));
-    g->counts = calloc((size_t)g->names + 1, sizeof(u32));
-    if (!g->letters || !g->name_at || !g->slots || !g->counts) {
-        Py_DECREF(g);
-        return PyErr_NoMemory();
-    }
-    memcpy(g->letters, letters, (size_t)size);
-    u32 name = 0;
-    for (Py_ssize_t i = 0; i < size; i++)
-        if (letters[i] == '\n') g->name_at[++name] = (u32)i + 1;
-    if (g->names) g->name_at[g->names] = (u32)size + 1;
-    for (name = 0; name < g->names; name++) {
-        u32 slot = hash_of((const uint8_t *)letters + g->name_at[name],
-                           (i32)(g->name_at[name + 1] - g->name_at[name] - 1)) & g->slot_mask;
-        while (g->slots[slot]) slot = (slot + 1) & g->slot_mask;
-        g->slots[slot] = name + 1;
-    }
-    return (PyObject *)g;
-}
-
-static int count_gram(Grams *g, const uint8_t *name, i32 length) {
-    for (u32 slot = hash_of(name, length) & g->slot_mask; g->slots[slot]; slot = (slot + 1) & g->slot_mask) {
-        u32 row = g->slots[slot] - 1, at = g->name_at[row];
-        if (g->name_at[row + 1] - at - 1 != (u32)length || memcmp(g->letters + at, name, (size_t)length)) continue;
-        if (!g->counts[row]++) {
-            i32 *new_ = Numbers_add(&g->met);
-            if (!new_) return -1;
-            *new_ = (i32)row;
-        }
-        return 0;
-    }
-    return 0;
-}
-
-static int count_word(Grams *g, const uint8_t *data, const Span *word, const Span *before, uint8_t *name) {
-    i32 length = word->end - word->start;
-    memcpy(name, "w ", 2);
-    memcpy(name + 2, data + word->start, (size_t)length);
-    if (count_gram(g, name, length + 2) < 0) return -1;
-    name[1] = '<'; /* the word with its edges begins here */
-    name[length + 2] = '>';
-    for (i32 size = 4; size <= 5; size++)
-        for (i32 i = 0; length + 2 > size && i + size <= length + 2; i++) {
-            uint8_t group[7] = {'c', ' '};
-            memcpy(group + 2, name + 1 + i, (size_t)size);
-            if (count_gram(g, group, size + 2) < 0) return -1;
-        }
-    if (!before->end || word->start - before->end != 1) return 0;
-    i32 first = before->end - before->start;
-    memcpy(name, "p ", 2);
-    memcpy(name + 2, data + before->start, (size_t)first);
-    name[first + 2] = ' ';
-    memcpy(name + first + 3, data + word->start, (size_t)length);
-    return count_gram(g, name, first + length + 3);
-}
-
-static PyObject *grams_count(Grams *g, PyObject *folded) {
-    char *bytes;
-    Py_ssize_t size;
-    if (PyBytes_AsStringAndSize(folded, &bytes, &size) < 0) return NULL;
-    uint8_t *name = size < INT32_MAX / 4 ? malloc(2 * (size_t)size + 16) : NULL;
-    Span word, before = {0, 0};
-    int failed = !name;
-    for (i32 from = 0; !failed && next_token((const uint8_t *)bytes, &from, (i32)size, &word); before = word)
-        failed = count_word(g, (const uint8_t *)bytes, &word, &before, name) < 0;
-    free(name);
-    /* what was met is taken away before Python is called, which may come back here */
-    Py_ssize_t met = g->met.size;
-    Span *found = failed ? NULL : malloc((size_t)met * sizeof(Span) + 1);
-    for (Py_ssize_t i = 0; i < met; i++) {
-        u32 row = (u32)g->met.at[i];
-        if (found) found[i] = (Span){(i32)row, (i32)g->counts[row]};
-        g->counts[row] = 0;
-    }
-    g->met.size = 0;
-    if (!found) return PyErr_NoMemory();
-    PyObject *out = PyDict_New();
-    for (Py_ssize_t i = 0; out && i < met; i++) {
-        PyObject *key = PyLong_FromLong(found[i].start), *value = PyLong_FromLong(found[i].end);
-        if (!key || !value || PyDict_SetItem(out, key, value) < 0) Py_CLEAR(out);
-        Py_XDECREF(key);
-        Py_XDECREF(value);
-    }
-    free(found);
-    return out;
-}
-
-static PyMethodDef grams_methods[] = {
-    {"count", (PyCFunction)grams_count, METH_O, "How often each known feature stands in folded text, by row."}, {0}};
-static PyType_Slot grams_slots[] = {{Py_tp_new, grams_new}, {Py_tp_dealloc, grams_dealloc},
-                                    {Py_tp_methods, grams_methods},
-                                    {Py_tp_doc, "The names of a model's features, one a line."}, {0, NULL}};
-static PyType_Spec grams_spec = {"outsourcing_classifier._reading.Grams", sizeof(Grams), 0, Py_TPFLAGS_DEFAULT,
-                                 grams_slots};
 
 static PyMethodDef reader_methods[] = {
     {"fold", (PyCFunction)reader_fold, METH_O, "Fold a text: text.Folder.fold."},
@@ -1677,20 +1432,13 @@ static PyMethodDef reader_methods[] = {
 static PyType_Slot reader_slots[] = {{Py_tp_new, reader_new}, {Py_tp_dealloc, reader_dealloc},
                                      {Py_tp_methods, reader_methods},
                                      {Py_tp_doc, "Reads texts by the tables of a compiled rulebook."}, {0, NULL}};
-static PyType_Spec reader_spec = {"outsourcing_classifier._reading.Reader", sizeof(Reader), 0,
+static PyType_Spec reader_spec = {"outsourcing_classifier._native.Reader", sizeof(Reader), 0,
                                   Py_TPFLAGS_DEFAULT, reader_slots};
 
-static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_reading", "The matcher in C.", -1, NULL, NULL, NULL, NULL, NULL};
-
-PyMODINIT_FUNC PyInit__reading(void) {
-    PyObject *out = PyModule_Create(&module);
-    if (!out) return NULL;
+int add_reading(PyObject *module) {
     folded_type = (PyTypeObject *)PyType_FromSpec(&folded_spec);
-    PyObject *reader = PyType_FromSpec(&reader_spec), *grams = PyType_FromSpec(&grams_spec);
-    if (!folded_type || !reader || !grams || PyModule_AddObjectRef(out, "Folded", (PyObject *)folded_type) < 0 ||
-        PyModule_AddObjectRef(out, "Reader", reader) < 0 || PyModule_AddObjectRef(out, "Grams", grams) < 0)
-        Py_CLEAR(out);
-    Py_XDECREF(reader);
-    Py_XDECREF(grams);
-    return out;
+    reader_type = (PyTypeObject *)PyType_FromSpec(&reader_spec);
+    if (!folded_type || !reader_type) return -1;
+    return PyModule_AddObjectRef(module, "Folded", (PyObject *)folded_type) < 0 ||
+           PyModule_AddObjectRef(module, "Reader", (PyObject *)reader_type) < 0 ? -1 : 0;
 }

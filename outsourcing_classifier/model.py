@@ -14,11 +14,11 @@ import math
 import re
 import sys
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cached_property, reduce
 from heapq import nsmallest
-from operator import mul, sub
+from operator import add, mul, sub
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -151,7 +151,9 @@ class Model:
         what :meth:`judge` gives.
         """
         counts, names, against = self.count(data), self._names, self._against_neither[side]
-        values = dict(zip(counts, self._values(counts), strict=True))
+        raw = self._raw(counts)
+        norm = _length(raw)
+        values = {row: value / norm for row, value in zip(counts, raw, strict=True)}
         moved = {row: value * against[row] for row, value in values.items()}
         top = nsmallest(most, moved, key=lambda row: (-abs(moved[row]), names[row]))
         places: dict[int, tuple[int, int]] = {}
@@ -164,28 +166,42 @@ class Model:
 
     def judge(self, data: bytes) -> Verdict:
         """Probabilities of a folded text."""
-        counts = self.count(data)
-        values = self._values(counts)
+        if self.native is not None:
+            chances, scores = self.native.judge(data)
+            return Verdict(dict(zip(CLASSES, chances, strict=True)), dict(zip(CLASSES, scores, strict=True)))
+        return self.judge_in_python(data)
+
+    def judge_in_python(self, data: bytes) -> Verdict:
+        """The reference of :meth:`judge`, and what judges without C."""
+        counts = self.count_in_python(data)
+        raw = self._raw(counts)
+        norm = _length(raw)
         scores = {}
         for c, bias, against in zip(CLASSES, self.bias, self._against_neither.values(), strict=False):
-            scores[c] = bias - self.bias[-1] + math.fsum(map(mul, values, map(against.__getitem__, counts)))
+            scores[c] = bias - self.bias[-1] + _total(map(mul, raw, map(against.__getitem__, counts))) / norm
         scores[CLASSES[-1]] = 0.0
         top = max(scores.values())
         powers = {c: math.exp(s - top) for c, s in scores.items()}
-        total = math.fsum(powers.values())
+        total = _total(powers.values())
         return Verdict({c: p / total for c, p in powers.items()}, scores)
 
     @cached_property
-    def count(self) -> Callable[[bytes], dict[int, int]]:
-        """How often each known feature stands in folded text, by row."""
+    def native(self) -> Any:
+        """The same model in C, or None where that was not built: slower, and the same answers."""
         try:
-            from outsourcing_classifier._reading import Grams
-        except ImportError:  # no compiler when the package was installed: slower, and the same counts
-            return self.count_in_python
-        return Grams("\n".join(self.vocabulary).encode("ascii")).count
+            from outsourcing_classifier import _native
+        except ImportError:
+            return None
+        names = "\n".join(self.vocabulary).encode("ascii")
+        return _native.Model(names, self.idf, self.weights, self.bias, self.threshold)
+
+    def count(self, data: bytes) -> dict[int, int]:
+        """How often each known feature stands in folded text, by row."""
+        counts: dict[int, int] = self.native.count(data) if self.native is not None else self.count_in_python(data)
+        return counts
 
     def count_in_python(self, data: bytes) -> dict[int, int]:
-        """The reference of :attr:`count`, and what counts without C."""
+        """The reference of :meth:`count`, and what counts without C."""
         counts: dict[int, int] = {}
         for row, _, _ in self._placed(data):
             counts[row] = counts.get(row, 0) + 1
@@ -194,13 +210,13 @@ class Model:
     def __getstate__(self) -> dict[str, Any]:
         return {f.name: getattr(self, f.name) for f in fields(self)}  # the rest is made anew where it is needed
 
-    def _values(self, counts: Mapping[int, int]) -> list[float]:
+    def _raw(self, counts: Mapping[int, int]) -> list[float]:
+        """What each feature weighs before all are brought to length one."""
         raw = list(map(self._idf.__getitem__, counts))
         for i, count in enumerate(counts.values()):
             if count > 1:
                 raw[i] *= 1.0 + math.log(count)
-        norm = math.sqrt(math.fsum(map(mul, raw, raw))) or 1.0
-        return [v / norm for v in raw]
+        return raw
 
     def _placed(self, data: bytes) -> Iterator[tuple[int, int, int]]:
         """The known ones of :func:`grams`, by row."""
@@ -240,6 +256,15 @@ class Model:
         """The weights of each row for BPO and for KPO, less the one for NEITHER."""
         neither = self.weights[len(CLASSES) - 1 :: len(CLASSES)]
         return {c: list(map(sub, self.weights[i :: len(CLASSES)], neither)) for i, c in enumerate(CLASSES[:-1])}
+
+
+def _total(numbers: Iterable[float]) -> float:
+    """Added one after the other, as C does it; sum() adds otherwise from Python 3.12 on."""
+    return reduce(add, numbers, 0.0)
+
+
+def _length(raw: Sequence[float]) -> float:
+    return math.sqrt(_total(map(mul, raw, raw))) or 1.0
 
 
 class View(NamedTuple):

@@ -1,19 +1,34 @@
-"""The matcher in C (``_reading.c``) where it was built, with the tables it reads; else the one in Python."""
+"""Reading and judging in C (``_native``) where that was built, with the tables it needs; else in Python."""
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 
 from outsourcing_classifier.index import ARRAYS, Index
+from outsourcing_classifier.judge import UNSTATED, Judge
 from outsourcing_classifier.matcher import RANK, TELLING, Dropped, Hit, Matcher, Reading
-from outsourcing_classifier.results import Why
+from outsourcing_classifier.model import CLASSES, Model
+from outsourcing_classifier.results import (
+    Classification,
+    DecidedBy,
+    Delivery,
+    Discard,
+    Evidence,
+    Label,
+    Reason,
+    Row,
+    Trait,
+    Why,
+)
 from outsourcing_classifier.rulebook import EFFECTS, ZONES, Action, Mask, Rule
+from outsourcing_classifier.scoring import ACTIVITY, BODY, WEAK
 from outsourcing_classifier.text import code, spelt
 from outsourcing_classifier.zones import SILENT, UNTOLD, Heads
 
 try:
-    from outsourcing_classifier import _reading
+    from outsourcing_classifier import _native
 except ImportError:  # no compiler when the package was installed: slower, and the same answers
     BUILT = False
 else:
@@ -22,6 +37,13 @@ else:
 _NONE = 0xFFFFFFFF
 _LONGEST = 50_000_000  # code points that C reads, in 32-bit places
 _NAMED_ZONES = ("title", "body", "duties", "employer", "requirements", "sole_requirements", "mention", "modifier")
+_DROPPED = (Why.COVERED, Why.FOREIGN, Why.MASKED, Why.NEGATED, Why.NOT_HEAD)
+_SIDES = ("BPO", "KPO", "OUT", None)
+_LABELS = (Label.BPO, Label.KPO, Label.MIXED, Label.UNKNOWN)
+_REASONS = (
+    *(Reason.LISTED_ACTIVITY, Reason.RELATED_ACTIVITY, Reason.FULL_FORM, Reason.BOTH_KINDS, Reason.TRAITS),
+    *(Reason.CONFLICT, Reason.LOW_MARGIN, Reason.NO_EVIDENCE, Reason.OUT_OF_SCOPE, Reason.NEGATED),
+)
 _SCOPES = {"section": 0, "sentence": 1, "after": 3}
 
 
@@ -36,8 +58,16 @@ def matcher_for(index: Index, native: bool | None = None) -> Matcher:
     return NativeMatcher(index) if BUILT and native is not False and fits else Matcher(index)
 
 
+def judge_for(index: Index, model: Model | None = None, least: float = 0.0, native: bool | None = None) -> Judge:
+    """The fastest judge there is; ``native`` as in :func:`matcher_for`."""
+    matcher = matcher_for(index, native)
+    if isinstance(matcher, NativeMatcher):
+        return NativeJudge(index, matcher, model, least)
+    return Judge(index, matcher, model, least)
+
+
 class NativeMatcher(Matcher):
-    """Reads texts with ``_reading.Reader``; sentences of rules are tried by the parent."""
+    """Reads texts with ``_native.Reader``; sentences of rules are tried by the parent."""
 
     def __init__(self, index: Index) -> None:
         super().__init__(index)
@@ -47,7 +77,9 @@ class NativeMatcher(Matcher):
         entries: list[Rule | Action | Mask] = [*book.rules, *book.actions, *book.masks]
         words, traits, marks = _vocabulary(index, Heads(book.languages))
         order = {entry.id: i for i, entry in enumerate(sorted(entries, key=lambda e: e.id))}
-        concepts: dict[str, int] = {}
+        self.entries = entries
+        self.concepts = list(dict.fromkeys(getattr(e, "concept", "") for e in entries))
+        concepts = {concept: i for i, concept in enumerate(self.concepts)}
         tables = {
             **{name: index.arrays[name] for name in ARRAYS},
             "word_class": index.arrays["token_class"] + _row([_NONE] * (len(words) - len(index.tokens))),
@@ -57,7 +89,7 @@ class NativeMatcher(Matcher):
             "entry_language": _row(languages.index(e.language) for e in entries),
             "entry_rank": _row(0 if isinstance(e, Mask) else RANK.get(e.kind, 9) for e in entries),
             "entry_order": _row(order[e.id] for e in entries),
-            "entry_concept": _row(concepts.setdefault(getattr(e, "concept", ""), len(concepts)) for e in entries),
+            "entry_concept": _row(concepts[getattr(e, "concept", "")] for e in entries),
             "gaps": _row(a.gap for a in book.actions),
             "cue_effect": _row(EFFECTS.index(c.effect) for c in book.cues),
             "cue_scope": _row(_SCOPES.get(c.scope, 2) for c in book.cues),
@@ -68,7 +100,7 @@ class NativeMatcher(Matcher):
             "codes": _row(map(code, range(256))),
             "named_zones": _row(map(zones.index, _NAMED_ZONES)),
         }
-        self._reader = _reading.Reader(
+        self.reader = _native.Reader(
             tables=tables,
             words=b" ".join(words),
             look=code,
@@ -79,7 +111,7 @@ class NativeMatcher(Matcher):
             first_mask=len(book.rules) + len(book.actions),
             languages=languages,
             zones=zones,
-            reasons=sorted((Why.COVERED, Why.FOREIGN, Why.MASKED, Why.NEGATED, Why.NOT_HEAD)),
+            reasons=list(_DROPPED),
             endings=index.gender_endings,
             make_hit=Hit,
             make_dropped=Dropped,
@@ -92,12 +124,115 @@ class NativeMatcher(Matcher):
         """As :meth:`Matcher.read`."""
         if len(text) > _LONGEST:
             return super().read(text)
-        return Reading(*self._reader.read(text))
+        return Reading(*self.reader.read(text))
 
     def _traits_of(self, entry: Rule | Action | Mask) -> int:
         kind = "" if isinstance(entry, Mask) else entry.kind
         marks = (isinstance(entry, Mask), kind == "head", kind == "title", kind in SILENT, kind == "trait")
         return sum(mark << i for i, mark in enumerate((*marks, entry.id in self._outside)))
+
+
+class NativeJudge(Judge):
+    """Judges with ``_native.Judge``; what the model answers, and a text of nothing, is left to the parent."""
+
+    def __init__(self, index: Index, matcher: NativeMatcher, model: Model | None, least: float) -> None:
+        super().__init__(index, matcher, model, least)
+        self._parts = index, model, least
+        book, concepts, poles = index.rulebook, matcher.concepts, self._poles()
+        kinds = sorted({e.kind for e in (*book.rules, *book.actions)})
+        services = sorted(book.service_names)
+        bases = sorted({book.basis(c) for c in concepts})
+        modes = sorted({c.partition(".")[2] for c in concepts if c.startswith("delivery.")})
+        rows = list(self._silent)
+        weights = book.weights
+        sides = [book.side(c) if c else None for c in concepts]
+        tables = {
+            "entry_kind": (kinds.index(getattr(e, "kind", kinds[0])) for e in matcher.entries),
+            "kind_traits": map(_kind_traits, kinds),
+            "zone_traits": ((z in BODY) | (z == "title") << 1 for z in sorted(ZONES)),
+            "concept_side": map(_SIDES.index, sides),
+            "concept_service": (_place(services, book.service(c)) for c in concepts),
+            "concept_basis": (bases.index(book.basis(c)) for c in concepts),
+            "concept_pole": (_place([name for name, _ in poles], c) for c in concepts),
+            "pole_row": (_place(rows, pole.basis) - 1 if pole.basis in rows else _NONE for _, pole in poles),
+            "concept_mode": (max(0, _place(modes, c.partition(".")[2]) - 1) for c in concepts),
+            "concept_both": (c == "model.both" for c in concepts),
+            "service_side": (_SIDES.index(book.side(s)) for s in services),
+            "service_other": (s.startswith("other_") for s in services),
+        }
+        numbers = {
+            "kinds": [weights.kinds.get(kind, 0.0) for kind in kinds],
+            "zones": [weights.zones[zone] for zone in sorted(ZONES)],
+            "decision": [value for _, value in sorted(weights.decision.items())],
+        }
+        self._native = _native.Judge(
+            reader=matcher.reader,
+            model=None if model is None else model.native,
+            least=least,
+            tables={name: _row(values) for name, values in tables.items()},
+            numbers={name: array("d", values) for name, values in numbers.items()},
+            objects={
+                "concepts": concepts,
+                "kinds": kinds,
+                "sides": list(_SIDES),
+                "bases": bases,
+                "services": services,
+                "modes": modes,
+                "labels": list(_LABELS),
+                "reasons": list(_REASONS),
+                "whys": [*_DROPPED, Why.ZONE, Why.SATURATED],
+                "label_cells": list(map(str, _LABELS)),
+                "reason_cells": list(map(str, _REASONS)),
+                "by_rules_cell": str(DecidedBy.RULES),
+                "classes": list(CLASSES),
+                "silent": list(self._silent.values()),
+                "all_silent": tuple(self._silent.values()),
+                "poles": [tuple(pole[:3]) for _, pole in poles],
+                "by_rules": DecidedBy.RULES,
+                "unstated": UNSTATED,
+                "stated": "stated",
+                "cite": book.citation,
+                "id": book.id,
+                "evidence": Evidence,
+                "discard": Discard,
+                "trait": Trait,
+                "delivery": Delivery,
+                "classification": Classification,
+                "fields": [f.name for f in fields(Classification)],
+                "row": Row,
+                "ok": "ok",
+                "nothing": "",
+            },
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return judge_for, self._parts  # another process has its own tables
+
+    def classify(self, text: str) -> Classification:
+        """As :meth:`Judge.classify`."""
+        known: Classification | None = self._native.classify(text) if len(text) <= _LONGEST else None
+        return known or super().classify(text)
+
+    def row(self, text: str) -> Row:
+        """As :meth:`Judge.row`."""
+        known: Row | None = self._native.row(text) if len(text) <= _LONGEST else None
+        return known or super().row(text)
+
+    def _poles(self) -> list[tuple[str, Trait]]:
+        """The concepts of traits, each as the row that it fills in; by name."""
+        book = self.rulebook
+        names = sorted(c for c in {e.concept for e in book.rules} if c.startswith("trait."))
+        return [(c, Trait(book.basis(c), book.side(c), c.rpartition(".")[2])) for c in names]
+
+
+def _kind_traits(kind: str) -> int:
+    marks = (kind in WEAK, kind in ACTIVITY, kind == "hint", kind == "trait", kind == "delivery", kind == "model")
+    return sum(mark << i for i, mark in enumerate(marks))
+
+
+def _place(rows: Sequence[str], name: str | None) -> int:
+    """1 + the place of ``name``, or 0."""
+    return rows.index(name) + 1 if name in rows else 0
 
 
 def _vocabulary(index: Index, heads: Heads) -> tuple[list[bytes], array[int], array[int]]:

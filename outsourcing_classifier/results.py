@@ -193,6 +193,43 @@ class Classification:
         return out
 
 
+class Row(NamedTuple):
+    """A classification as cells for people: ``str``, but for ``confidence``; empty where it says None.
+
+    ``evidence`` has the three weightiest pieces; ``rules`` and ``basis`` name what all of it rests on.
+    """
+
+    label: str
+    service: str
+    confidence: float | None  # None where there was no text to classify
+    decided_by: str
+    reason: str
+    evidence: str
+    rules: str
+    basis: str
+    delivery: str
+    languages: str
+    status: str
+
+    @classmethod
+    def of(cls, c: Classification) -> Row:
+        """The row of a classification."""
+        top = sorted(c.evidence, key=lambda e: (-e.weight, e.start))[:3] if c.evidence else ()
+        return cls(
+            str(c.label),
+            c.service or "",
+            c.confidence,
+            str(c.decided_by or ""),
+            str(c.reason),
+            "; ".join([f"{' '.join(e.text.split())[:80]} ({e.concept} {e.weight:+.2f})" for e in top]),
+            " ".join(dict.fromkeys([e.rule for e in c.evidence])),
+            " ".join(dict.fromkeys([e.basis for e in c.evidence])),
+            c.delivery.mode or "",
+            " ".join(c.languages),
+            "empty" if c.reason is Reason.EMPTY else "ok",
+        )
+
+
 def plain(value: Any) -> Any:
     """A value type of this module as lists, dictionaries, strings and numbers."""
     if isinstance(value, StrEnum):

@@ -187,7 +187,9 @@ def _balanced(bpo: float, kpo: float, neither: float, constants: Mapping[str, fl
 def _shares(lines: dict[str, float]) -> dict[str, float]:
     if len(lines) < 2:
         return dict.fromkeys(lines, 1.0)
-    total = sum(lines.values())
+    total = 0.0
+    for weight in lines.values():  # not sum(): it adds otherwise from Python 3.12 on
+        total += weight
     return {s: w / total for s, w in sorted(lines.items(), key=lambda x: (-x[1], x[0]))}
 
 

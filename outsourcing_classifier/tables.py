@@ -1,19 +1,19 @@
 """The bulk kernel: many texts in, columns out. Doors beside it: iterables, pandas, polars, Arrow.
 
 Every door, and files.py and engines.py, go through :func:`classify_texts`, which goes through
-``Classifier.classify``; so a text has one answer wherever it stands.
+``Classifier.row``; so a text has one answer wherever it stands.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from numbers import Number
 from typing import TYPE_CHECKING, Any
 
 from outsourcing_classifier.classifier import Classifier, default_classifier
-from outsourcing_classifier.results import Classification, Reason, plain
+from outsourcing_classifier.results import Classification, Reason, Row, plain
 from outsourcing_classifier.version import __version__
 
 if TYPE_CHECKING:
@@ -21,59 +21,21 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
-COLUMNS = (
-    "label",
-    "service",
-    "confidence",
-    "decided_by",
-    "reason",
-    "evidence",
-    "rules",
-    "basis",
-    "delivery",
-    "languages",
-    "status",
-    "rulebook",
-    "version",
-)
+COLUMNS = (*Row._fields, "rulebook", "version")
 EVIDENCE = "evidence_json"  # the column that ``evidence=True`` adds
 PREFIX = "outsourcing_"
 STATUSES = ("ok", "empty", "missing", "not_text", "ragged")
 ROW_ERRORS = frozenset({"missing", "not_text", "ragged"})
-_TOP = 3  # pieces of evidence in the readable column
 _NAMED = 20  # columns that a message names at most
 _ROWS = 1000  # texts taken at a time
 _KNOWN = 5000  # answers kept at most
-_NO_TEXT = {"label": "UNKNOWN", "confidence": None, "reason": str(Reason.EMPTY), EVIDENCE: "[]"}
+_MADE = (*Row._fields, EVIDENCE)
+_NO_TEXT = Row("UNKNOWN", "", None, "", str(Reason.EMPTY), "", "", "", "", "", "")
 
 
 def evidence_json(c: Classification) -> str:
     """All evidence of a classification as JSON, as in ``c.to_dict()["evidence"]``."""
     return json.dumps(plain(c.evidence), ensure_ascii=False)
-
-
-def _evidence(c: Classification) -> str:
-    """The weightiest pieces, one line, ready for a person."""
-    if not c.evidence:
-        return ""
-    top = sorted(c.evidence, key=lambda e: (-e.weight, e.start))[:_TOP]
-    return "; ".join([f"{' '.join(e.text.split())[:80]} ({e.concept} {e.weight:+.2f})" for e in top])
-
-
-_CELLS: dict[str, Callable[[list[Classification]], list[Any]]] = {
-    "label": lambda cs: [str(c.label) for c in cs],
-    "service": lambda cs: [c.service or "" for c in cs],
-    "confidence": lambda cs: [c.confidence for c in cs],
-    "decided_by": lambda cs: [str(c.decided_by or "") for c in cs],
-    "reason": lambda cs: [str(c.reason) for c in cs],
-    "evidence": lambda cs: [_evidence(c) for c in cs],
-    "rules": lambda cs: [" ".join(dict.fromkeys([e.rule for e in c.evidence])) for c in cs],
-    "basis": lambda cs: [" ".join(dict.fromkeys([e.basis for e in c.evidence])) for c in cs],
-    "delivery": lambda cs: [c.delivery.mode or "" for c in cs],
-    "languages": lambda cs: [" ".join(c.languages) for c in cs],
-    "status": lambda cs: ["empty" if c.reason is Reason.EMPTY else "ok" for c in cs],
-    EVIDENCE: lambda cs: [evidence_json(c) for c in cs],
-}
 
 
 def classify_texts(
@@ -98,30 +60,34 @@ def classify_texts(
     book = chosen.rulebook.id
     same = {"rulebook": _line(f"{book.name} {book.version} {book.sha256[:12]}"), "version": __version__}
     out: dict[str, list[Any]] = {name: [] for name in names}
-    known: dict[str, Classification] = {}  # a text met before has its answer
+    known: dict[str, tuple[Any, ...]] = {}  # a text met before has its answer
     source = iter(texts)
-    count = 0
     while some := list(islice(source, _ROWS)):
-        count += len(some)
         if len(known) > _KNOWN:
             known.clear()
-        found: list[Classification] = []
-        odd: dict[int, str] = {}
-        for i, text in enumerate(some):
+        rows: list[tuple[Any, ...]] = []
+        for text in some:
             if not isinstance(text, str):
-                odd[i] = _status_of(text)
+                rows.append(_odd(text, evidence))
                 continue
-            c = known.get(text)
-            if c is None:
-                c = known[text] = chosen.classify(text)
-            found.append(c)
+            row = known.get(text)
+            if row is None:
+                row = known[text] = _with_evidence(chosen.classify(text)) if evidence else chosen.row(text)
+            rows.append(row)
+        columns_ = dict(zip(_MADE, zip(*rows, strict=True), strict=False))
         for name, values in out.items():
-            if name not in same:
-                cells = _CELLS[name](found)
-                for i, status in odd.items():
-                    cells.insert(i, status if name == "status" else _NO_TEXT.get(name, ""))
-                values += cells
-    return {n: [same[n]] * count if n in same else values for n, values in out.items()}
+            values += [same[name]] * len(some) if name in same else columns_[name]
+    return out
+
+
+def _with_evidence(c: Classification) -> tuple[Any, ...]:
+    return (*Row.of(c), evidence_json(c))
+
+
+def _odd(value: object, evidence: bool) -> tuple[Any, ...]:
+    """The row of a value that is no text."""
+    row = _NO_TEXT._replace(status=_status_of(value))
+    return (*row, "[]") if evidence else row
 
 
 def classify_rows(

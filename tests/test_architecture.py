@@ -13,7 +13,7 @@ import pytest
 
 PACKAGE = "outsourcing_classifier"
 ROOT = Path(__file__).parents[1]
-NATIVE = {"_reading"}  # compiled from C, where there was a compiler; imports nothing of ours
+NATIVE = {"_native"}  # compiled from C, where there was a compiler; imports nothing of ours
 MODULES = {p.stem: p for p in (ROOT / PACKAGE).glob("*.py")}
 
 

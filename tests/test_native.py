@@ -1,4 +1,4 @@
-"""The matcher in C gives what the one in Python gives: the same folded bytes, offsets, hits and discards."""
+"""What is in C gives what Python gives: the same folded bytes, offsets, hits and discards, and the same answers."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from outsourcing_classifier import native
 from outsourcing_classifier.index import Index
+from outsourcing_classifier.judge import Judge
 from outsourcing_classifier.matcher import Matcher
 from outsourcing_classifier.model import Model
 
@@ -76,6 +77,24 @@ def spoil(text: str, other: str, rng: random.Random) -> str:
     return text.replace(" ", rng.choice(["  ", "\n", "-", "/", ", "]), rng.randrange(5))
 
 
+@pytest.fixture(scope="module")
+def judges(both: tuple[Matcher, Matcher]) -> list[tuple[Judge, Judge]]:
+    """The reference and the one in C, with any confidence and with a side named from 0.8 on only."""
+    index, plain = Index.open(), Model.open()
+    vars(plain)["native"] = None
+    return [
+        (native.judge_for(index, plain, least, native=False), native.judge_for(index, Model.open(), least, native=True))
+        for least in (0.0, 0.8)
+    ]
+
+
+def assert_same_answers(judges: list[tuple[Judge, Judge]], text: str) -> None:
+    """Equal, and in the same order where order is no part of equality."""
+    for reference, compiled in judges:
+        assert repr(compiled.classify(text)) == repr(reference.classify(text))
+        assert repr(compiled.row(text)) == repr(reference.row(text))
+
+
 def assert_equal(both: tuple[Matcher, Matcher], text: str) -> None:
     reference, compiled = (m.read(text) for m in both)
     assert compiled.folded.data == reference.folded.data
@@ -102,6 +121,27 @@ def test_on_spoilt_text(both: tuple[Matcher, Matcher]) -> None:
         assert_equal(both, text)
 
 
+def test_the_same_answers(judges: list[tuple[Judge, Judge]]) -> None:
+    rows = texts()
+    for text in [*rows[::3], *HOSTILE, *spoilt(rows, seed=5, count=1000), *(" ".join(rows[i : i + 9]) for i in range(40))]:
+        assert_same_answers(judges, text)
+
+
+@pytest.mark.parametrize("profile", ["in-10ta"])
+def test_the_same_answers_in_another_profile(both: tuple[Matcher, Matcher], profile: str) -> None:
+    index = Index.open(profile)
+    pair = [(native.judge_for(index, native=False), native.judge_for(index, native=True))]
+    for text in texts()[::9]:
+        assert_same_answers(pair, text)
+
+
+def test_the_models_verdict(both: tuple[Matcher, Matcher]) -> None:
+    model = Model.open()
+    for text in [*texts()[::3], *HOSTILE]:
+        data = both[0].read(text).folded.data
+        assert model.judge(data) == model.judge_in_python(data)
+
+
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text(max_size=200))
 def test_on_any_text(both: tuple[Matcher, Matcher], text: str) -> None:
@@ -118,7 +158,7 @@ def test_counts_of_the_models_features(both: tuple[Matcher, Matcher]) -> None:
 def test_every_code_point_folds_alike(both: tuple[Matcher, Matcher]) -> None:
     for start in range(0, 0x110000, 997):
         text = " a".join(map(chr, range(start, min(start + 997, 0x110000), 7)))
-        assert both[1]._reader.fold(text).data == both[0]._index.fold(text).data  # type: ignore[attr-defined]
+        assert both[1].reader.fold(text).data == both[0]._index.fold(text).data  # type: ignore[attr-defined]
 
 
 def test_refuses_what_is_no_text(both: tuple[Matcher, Matcher]) -> None:

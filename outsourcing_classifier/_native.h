@@ -1,0 +1,178 @@
+/* What the C files share. They do what text, matcher, zones, scoring, model and judge do, to the last bit; those
+Python modules are the reference and the fallback, and tests/test_native.py compares the two.
+
+Built against the stable interface of CPython 3.11. */
+
+#ifndef OUTSOURCING_CLASSIFIER_NATIVE_H
+#define OUTSOURCING_CLASSIFIER_NATIVE_H
+
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x030B0000
+#include <Python.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NONE UINT32_MAX
+#define DROP 0x81
+#define EXPAND 0x8D
+#define CODE_POINTS 0x110000
+
+enum { SENTENCE = 160, TITLE_WORDS = 16, TITLE_BYTES = 180, REACH = 600, FAR = 200, NEGATED_WORDS = 14 };
+enum { CLEAR_MARKS = 5, BEFORE_HEAD = 30, PHRASE_BYTES = 90, PHRASE_WORDS = 9, MOST_LANGUAGES = 16 };
+/* what a code point is beside its folded byte: bits of look() */
+enum { LOWER = 1 << 16, UPPER = 1 << 17, SPACE = 1 << 18 };
+/* of a word */
+enum { STOP = 1, SKIP = 2, BREAK = 4, JOIN = 8, TAIL = 16, RANK = 32 };
+/* of an entry */
+enum { MASK = 1, HEAD = 2, TITLE = 4, SILENT = 8, TRAIT = 16, OUTSIDE = 32 };
+/* of a zone */
+enum { UNTOLD = 1, TELLING = 2 };
+enum { EFFECT_ZONE, EFFECT_NEGATE, EFFECT_STOP, EFFECT_NEUTRAL };
+enum { SCOPE_SECTION, SCOPE_SENTENCE, SCOPE_OTHER, SCOPE_AFTER };
+/* why an occurrence does not count, by name */
+enum { WHY_COVERED, WHY_FOREIGN, WHY_MASKED, WHY_NEGATED, WHY_NOT_HEAD };
+
+typedef uint32_t u32;
+typedef int32_t i32;
+
+/* ---- growing rows of numbers ------------------------------------------------------------------ */
+
+#define ROWS(T, name)                                                                                     \
+    typedef struct { T *at; Py_ssize_t size, room; } name;                                                \
+    static inline T *name##_add(name *rows) {                                                              \
+        if (rows->size == rows->room) {                                                                   \
+            Py_ssize_t room = rows->room ? 2 * rows->room : 64;                                           \
+            T *more = realloc(rows->at, (size_t)room * sizeof(T));                                        \
+            if (!more) return NULL;                                                                       \
+            rows->at = more;                                                                              \
+            rows->room = room;                                                                            \
+        }                                                                                                 \
+        return &rows->at[rows->size++];                                                                   \
+    }
+
+typedef struct { i32 start, end; } Span;
+typedef struct { i32 start, end; u32 word; } Word;
+typedef struct { i32 start, end; u32 use; } Found;
+typedef struct { i32 start, end; u32 entry; i32 length, count; Span parts[2]; } Candidate;
+typedef struct { i32 start, end; u32 cue; } Cue;
+typedef struct { i32 start, end; u32 zone; } Stretch;
+typedef struct { i32 start, end, first, last; } Phrase;
+typedef struct { i32 since, to, start, end; } Excluded;
+typedef struct { i32 start, end, owner; } Owned;
+typedef struct { i32 start, end; u32 entry, zone; } Hit;
+typedef struct { i32 start, end; u32 entry, zone; int why; i32 by, because; i32 order; } Dropped;
+typedef struct { i32 start, end; int kind; } Edit;
+typedef struct { i32 at, shift; } Move;
+
+ROWS(Word, Words)
+ROWS(Found, Founds)
+ROWS(Candidate, Candidates)
+ROWS(Cue, Cues)
+ROWS(Stretch, Stretchs)
+ROWS(Phrase, Phrases)
+ROWS(Excluded, Excludeds)
+ROWS(Owned, Owneds)
+ROWS(Hit, Hits)
+ROWS(Dropped, Droppeds)
+ROWS(Edit, Edits)
+ROWS(Move, Moves)
+ROWS(i32, Numbers)
+ROWS(uint8_t, Bytes)
+ROWS(double, Doubles)
+
+#define ADD(type, rows, ...)                                                                              \
+    do {                                                                                                  \
+        type *new_ = type##s_add(rows);                                                                   \
+        if (!new_) return -1;                                                                             \
+        *new_ = (type){__VA_ARGS__};                                                                      \
+    } while (0)
+
+/* ---- the reader -------------------------------------------------------------------------------- */
+
+enum {
+    T_MOVES_AT, T_MOVE_CLASSES, T_MOVE_STATES, T_STATE_USE, T_RULES_AT, T_RULES, T_MASKS_AT, T_MASKS, T_CUES_AT,
+    T_CUES, T_OBJECTS_AT, T_OBJECTS, T_VERBS, T_VERB_SETS_AT, T_VERB_SETS, T_WORD_CLASS, T_WORD_TRAITS,
+    T_WORD_MARKS, T_ENTRY_TRAITS, T_ENTRY_LANGUAGE, T_ENTRY_RANK, T_ENTRY_ORDER, T_ENTRY_CONCEPT, T_GAPS,
+    T_CUE_EFFECT, T_CUE_SCOPE, T_CUE_ZONE, T_ZONE_TRAITS, T_LANGUAGE_HEAD_LAST, T_LANGUAGE_FOREIGN, T_CODES,
+    T_NAMED_ZONES, T_ALL
+};
+/* rows of named_zones */
+enum { Z_TITLE, Z_BODY, Z_DUTIES, Z_EMPLOYER, Z_REQUIREMENTS, Z_SOLE, Z_MENTION, Z_MODIFIER, Z_ALL };
+
+typedef struct Reader Reader;
+
+/* One text being read. */
+typedef struct {
+    Reader *reader;
+    u32 *source; /* the text's code points */
+    i32 source_length;
+    uint8_t *data; /* folded */
+    i32 length;
+    Moves moves;
+    Words words;
+    Founds found, verbs, objects;
+    Candidates candidates, kept, lost;
+    Cues cues;
+    Numbers starts, start_zones; /* sections */
+    Stretchs spans;
+    Phrases phrases;
+    Excludeds excluded;
+    Owneds owned[2];
+    Hits hits;
+    Droppeds dropped;
+    i32 title_end, told;
+} Work;
+
+struct Reader {
+    PyObject_HEAD
+    PyObject *look;    /* code point -> folded byte | shape << 8 | LOWER | UPPER | SPACE */
+    PyObject *spell;   /* ligature -> its letters */
+    PyObject *entries; /* rules, actions, masks */
+    PyObject *reasons; /* Why members, in the order of WHY_ above */
+    PyObject *languages, *ids, *zones, *make_hit, *make_dropped, *endings;
+    u32 *tables[T_ALL];
+    Py_ssize_t sizes[T_ALL];
+    u32 *codes; /* by code point; 0: not yet looked up */
+    char *letters; /* all words of the vocabulary */
+    u32 *word_at;  /* word -> its first letter; one more at the end */
+    u32 *slots;    /* open hash table: 1 + word */
+    u32 slot_mask, words;
+    u32 *root;  /* class -> 1 + state */
+    u32 *stamps, stamp;
+    u32 first_action, first_mask;
+    int languages_count;
+    i32 widest_gap;
+    Work spare; /* rows of the last text, to be used again */
+};
+
+static inline i32 least(i32 a, i32 b) { return a < b ? a : b; }
+static inline i32 most(i32 a, i32 b) { return a > b ? a : b; }
+static inline int is_word(uint8_t c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '~'; }
+static inline u32 table(const Reader *r, int name, Py_ssize_t i) {
+    return i >= 0 && i < r->sizes[name] ? r->tables[name][i] : 0;
+}
+
+/* _reading.c */
+extern PyTypeObject *reader_type;
+int add_reading(PyObject *module);
+int begin_work(Work *w, Reader *r, PyObject *text); /* fold and read; -1: an exception, and nothing to end */
+void end_work(Work *w);
+i32 source_of(const Moves *moves, i32 position);
+u32 hash_of(const uint8_t *letters, i32 length);
+int next_token(const uint8_t *data, i32 *from, i32 to, Span *out);
+PyObject *new_object(PyObject *type, Py_ssize_t size); /* with room for the items of a tuple, to be filled */
+PyObject *because_of(const Work *w, const Dropped *d);
+
+/* _model.c */
+typedef struct Model Model;
+typedef struct { double chances[3], scores[3]; } Verdict; /* of BPO, KPO, NEITHER */
+extern PyTypeObject *model_type;
+int add_model(PyObject *module);
+int judge_folded(Model *model, const uint8_t *data, i32 length, Verdict *out); /* -1: no memory */
+double surest(const Model *model);
+
+/* _judging.c */
+int add_judging(PyObject *module);
+
+#endif
