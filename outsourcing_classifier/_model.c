@@ -58,7 +58,7 @@ static PyObject *model_new(PyTypeObject *type, PyObject *args, PyObject *keyword
     }
     while (slots < 3 * m->names) slots *= 2;
     m->slot_mask = slots - 1;
-    m->letters = malloc((size_t)size + 1);
+    m->letters = calloc((size_t)size + PAD, 1);
     m->name_at = calloc((size_t)m->names + 2, sizeof(u32));
     m->slots = calloc(slots, sizeof(u32));
     m->grams = calloc((size_t)m->names + 1, sizeof(Gram));
@@ -122,7 +122,7 @@ static int learn(Model *m, const uint8_t *letters, Known *known) {
     name[length + 2] = '>';
     for (i32 size = 4; size <= 5; size++)
         for (i32 i = 0; length + 2 > size && i + size <= length + 2; i++) {
-            uint8_t group[7] = {'c', ' '};
+            uint8_t group[7 + PAD] = {'c', ' '};
             memcpy(group + 2, name + 1 + i, (size_t)size);
             if (keep_row(m, group, size + 2) < 0) return -1;
         }
@@ -168,7 +168,7 @@ static int meet(Model *m, i32 row) {
 /* Model._placed, counted into grams and met */
 static int count_in(Model *m, const uint8_t *data, i32 length) {
     Span word, before = {0, 0};
-    while (m->name.room < 2 * (Py_ssize_t)length + 16) {
+    while (m->name.room < 2 * (Py_ssize_t)length + 16 + PAD) {
         m->name.size = m->name.room;
         if (!Bytes_add(&m->name)) return -1;
     }
@@ -220,27 +220,36 @@ int judge_folded(Model *m, const uint8_t *data, i32 length, Verdict *out) {
     return 0;
 }
 
-static int folded_bytes(PyObject *folded, char **bytes, Py_ssize_t *size) {
-    if (PyBytes_AsStringAndSize(folded, bytes, size) < 0) return -1;
-    if (*size < INT32_MAX / 4) return 0;
-    PyErr_SetString(PyExc_OverflowError, "a text of more than 500 million bytes");
-    return -1;
+/* A copy of folded text with PAD behind it, to be freed. */
+static uint8_t *copied(PyObject *folded, i32 *size) {
+    char *bytes;
+    Py_ssize_t length;
+    if (PyBytes_AsStringAndSize(folded, &bytes, &length) < 0) return NULL;
+    if (length >= INT32_MAX / 4) return PyErr_SetString(PyExc_OverflowError, "a text of more than 500 million bytes"), NULL;
+    uint8_t *out = calloc((size_t)length + PAD, 1);
+    if (!out) return (uint8_t *)PyErr_NoMemory();
+    memcpy(out, bytes, (size_t)length);
+    *size = (i32)length;
+    return out;
 }
 
 static PyObject *model_judge(Model *m, PyObject *folded) {
-    char *bytes;
-    Py_ssize_t size;
+    i32 size;
     Verdict v;
-    if (folded_bytes(folded, &bytes, &size) < 0) return NULL;
-    if (judge_folded(m, (const uint8_t *)bytes, (i32)size, &v) < 0) return PyErr_NoMemory();
+    uint8_t *data = copied(folded, &size);
+    if (!data) return NULL;
+    int failed = judge_folded(m, data, size, &v);
+    free(data);
+    if (failed) return PyErr_NoMemory();
     return Py_BuildValue("(ddd)(ddd)", v.chances[0], v.chances[1], v.chances[2], v.scores[0], v.scores[1], v.scores[2]);
 }
 
 static PyObject *model_count(Model *m, PyObject *folded) {
-    char *bytes;
-    Py_ssize_t size;
-    if (folded_bytes(folded, &bytes, &size) < 0) return NULL;
-    int failed = count_in(m, (const uint8_t *)bytes, (i32)size);
+    i32 size;
+    uint8_t *data = copied(folded, &size);
+    if (!data) return NULL;
+    int failed = count_in(m, data, size);
+    free(data);
     /* what was met is taken away before Python is called, which may come back here */
     Py_ssize_t met = m->met.size;
     Span *found = failed ? NULL : malloc((size_t)met * sizeof(Span) + 1);

@@ -17,11 +17,12 @@ Built against the stable interface of CPython 3.11. */
 #define DROP 0x81
 #define EXPAND 0x8D
 #define CODE_POINTS 0x110000
+#define PAD 16 /* bytes behind letters that may be read */
 
 enum { SENTENCE = 160, TITLE_WORDS = 16, TITLE_BYTES = 180, REACH = 600, FAR = 200, NEGATED_WORDS = 14 };
 enum { CLEAR_MARKS = 5, BEFORE_HEAD = 30, PHRASE_BYTES = 90, PHRASE_WORDS = 9, MOST_LANGUAGES = 16 };
 /* what a code point is beside its folded byte: bits of look() */
-enum { LOWER = 1 << 16, UPPER = 1 << 17, SPACE = 1 << 18 };
+enum { LOWER = 1 << 16, UPPER = 1 << 17, SPACE = 1 << 18, EVENT = 1 << 19 };
 /* of a word */
 enum { STOP = 1, SKIP = 2, BREAK = 4, JOIN = 8, TAIL = 16, RANK = 32 };
 /* of an entry */
@@ -53,6 +54,12 @@ typedef int32_t i32;
 
 typedef struct { i32 start, end; } Span;
 typedef struct { i32 start, end; u32 word; } Word;
+/* A word of the vocabulary. start: 0, or 1 + the state after it, twice, and whether terms end there */
+typedef struct { u32 class_, start; uint16_t marks, length; uint8_t traits, head[PAD]; } Lexeme;
+/* What terms stand for: where their rows begin and how many there are */
+typedef struct { u32 rules, masks, cues, objects, verbs, rule_count, mask_count, cue_count, object_count, verb_count; } Use;
+typedef struct { u32 class_, to; } Jump; /* to: as Lexeme.start; 0: free */
+typedef struct { u32 at, mask; } JumpRow;
 typedef struct { i32 start, end; u32 use; } Found;
 typedef struct { i32 start, end; u32 entry; i32 length, count; Span parts[2]; } Candidate;
 typedef struct { i32 start, end; u32 cue; } Cue;
@@ -134,17 +141,43 @@ struct Reader {
     u32 *tables[T_ALL];
     Py_ssize_t sizes[T_ALL];
     u32 *codes; /* by code point; 0: not yet looked up */
-    char *letters; /* all words of the vocabulary */
-    u32 *word_at;  /* word -> its first letter; one more at the end */
-    u32 *slots;    /* open hash table: 1 + word */
+    uint8_t *letters; /* all words of the vocabulary, and PAD */
+    u32 *word_at;     /* word -> its first letter; one more at the end */
+    Lexeme *lexemes;  /* by word */
+    Use *uses;
+    u32 *slots;       /* open hash table: 1 + word, under the upper bits of its hash */
     u32 slot_mask, words;
-    u32 *root;  /* class -> 1 + state */
+    Jump *jumps; /* the moves as open hash tables, made when much is read */
+    JumpRow *jump_rows; /* by state */
+    u32 classes;
+    int64_t words_read;
     u32 *stamps, stamp;
     u32 first_action, first_mask;
     int languages_count;
     i32 widest_gap;
     Work spare; /* rows of the last text, to be used again */
 };
+
+/* Sixteen letters, and noughts beyond the length. */
+static inline void head_of(const uint8_t *letters, i32 length, uint64_t out[2]) {
+    static const uint8_t ones[2 * PAD] = {255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255};
+    uint64_t mask[2];
+    memcpy(out, letters, PAD);
+    memcpy(mask, ones + PAD - (length < PAD ? length : PAD), PAD);
+    out[0] &= mask[0];
+    out[1] &= mask[1];
+}
+
+/* PAD bytes behind the letters are read. */
+static inline u32 hash_of(const uint8_t *letters, i32 length) {
+    uint64_t hash = (uint64_t)length, head[2];
+    for (i32 i = 0; i < length; i += PAD) {
+        head_of(letters + i, length - i, head);
+        hash = (hash ^ head[0]) * 0x9E3779B97F4A7C15u;
+        hash = (hash ^ head[1] ^ hash >> 32) * 0xD6E8FEB86659FD93u;
+    }
+    return (u32)(hash ^ hash >> 32);
+}
 
 static inline i32 least(i32 a, i32 b) { return a < b ? a : b; }
 static inline i32 most(i32 a, i32 b) { return a > b ? a : b; }
@@ -159,7 +192,6 @@ int add_reading(PyObject *module);
 int begin_work(Work *w, Reader *r, PyObject *text); /* fold and read; -1: an exception, and nothing to end */
 void end_work(Work *w);
 i32 source_of(const Moves *moves, i32 position);
-u32 hash_of(const uint8_t *letters, i32 length);
 int next_token(const uint8_t *data, i32 *from, i32 to, Span *out);
 PyObject *new_object(PyObject *type, Py_ssize_t size); /* with room for the items of a tuple, to be filled */
 PyObject *because_of(const Work *w, const Dropped *d);

@@ -20,28 +20,29 @@ enum { MOST_SPARE = 1 << 16 }; /* words of a text whose rows are kept for the ne
 static int is_soft(uint8_t c) { return c == ' ' || c == '\n' || c == '-' || c == '/' || c == '\''; }
 static u32 row_size(const Reader *r, int at, u32 i) { return table(r, at, (Py_ssize_t)i + 1) - table(r, at, i); }
 
-u32 hash_of(const uint8_t *letters, i32 length) {
-    u32 hash = 2166136261u;
-    for (i32 i = 0; i < length; i++) hash = (hash ^ letters[i]) * 16777619u;
-    return hash ^ (hash >> 15);
-}
-
 static u32 word_of(const Reader *r, const uint8_t *letters, i32 length) {
-    for (u32 slot = hash_of(letters, length) & r->slot_mask; r->slots[slot]; slot = (slot + 1) & r->slot_mask) {
-        u32 word = r->slots[slot] - 1, at = r->word_at[word];
-        if (r->word_at[word + 1] - at == (u32)length && !memcmp(r->letters + at, letters, (size_t)length)) return word;
+    uint64_t head[2];
+    u32 hash = hash_of(letters, length);
+    head_of(letters, length, head);
+    for (u32 slot = hash & r->slot_mask; r->slots[slot]; slot = (slot + 1) & r->slot_mask) {
+        if ((r->slots[slot] ^ hash) & ~r->slot_mask) continue;
+        u32 word = (r->slots[slot] & r->slot_mask) - 1;
+        const Lexeme *lexeme = &r->lexemes[word];
+        if (lexeme->length == length && !memcmp(lexeme->head, head, PAD) &&
+            (length <= PAD || !memcmp(r->letters + r->word_at[word] + PAD, letters + PAD, (size_t)(length - PAD))))
+            return word;
     }
     return NONE;
 }
 
 static u32 traits_of(const Reader *r, const uint8_t *letters, i32 length) {
     u32 word = word_of(r, letters, length);
-    return word == NONE ? 0 : table(r, T_WORD_TRAITS, word);
+    return word == NONE ? 0 : r->lexemes[word].traits;
 }
 
 static int known_token(const Reader *r, const uint8_t *letters, i32 length) {
     u32 word = word_of(r, letters, length);
-    return word != NONE && r->tables[T_WORD_CLASS][word] != NONE;
+    return word != NONE && r->lexemes[word].class_ != NONE;
 }
 
 static i32 find_byte(const uint8_t *data, i32 from, i32 to, uint8_t c) {
@@ -96,6 +97,13 @@ int next_token(const uint8_t *data, i32 *from, i32 to, Span *out) {
 
 /* ---- text.Folder.fold ---------------------------------------------------------------------------- */
 
+/* Whether folding may have more to do where such a code point stands. */
+static u32 with_event(u32 c, u32 code) {
+    uint8_t folded = (uint8_t)code;
+    int sign = folded && memchr(" \n&</('.\x81\x8d", folded, 10) != NULL;
+    return sign || c == '?' || c == 0xBF || (uint8_t)(code >> 8) == 'U' ? code | EVENT : code;
+}
+
 static u32 code_of(Reader *r, u32 c) {
     if (r->codes[c]) return r->codes[c];
     PyObject *value = PyObject_CallFunction(r->look, "k", (unsigned long)c);
@@ -103,7 +111,7 @@ static u32 code_of(Reader *r, u32 c) {
     unsigned long code = PyLong_AsUnsignedLong(value);
     Py_DECREF(value);
     if (PyErr_Occurred()) return 0;
-    return r->codes[c] = (u32)code;
+    return r->codes[c] = with_event(c, (u32)code);
 }
 
 enum { EDIT_SEAM, EDIT_DOT, EDIT_GAP, EDIT_END, EDIT_AND, EDIT_NOTHING, EDIT_SPELL, EDIT_SPACE };
@@ -188,58 +196,59 @@ static i32 edit_at(const Reader *r, const uint8_t *d, i32 n, i32 i, int *kind) {
     return j;
 }
 
-static int edits_of(const Reader *r, const uint8_t *d, const uint8_t *shape, i32 n, Edits *edits) {
-    i32 seam = 0, dot = 0, dot_end = 0, edit = 0, edit_end = 0;
-    int kind = 0;
+/* text._glued: whether two words meet before this capital */
+static int is_seam(const Reader *r, const uint8_t *d, const uint8_t *shape, i32 n, i32 at) {
     Span token;
-    /* three rows by place, merged: seams of glued words, dots of abbreviations, all else */
-    for (;;) {
-        /* text._glued */
-        for (; seam >= 0; seam++) {
-            while (seam + 5 <= n && !(shape[seam] == 'l' && shape[seam + 1] == 'l' && shape[seam + 2] == 'U' &&
-                                      shape[seam + 3] == 'l' && shape[seam + 4] == 'l'))
-                seam++;
-            if (seam + 5 > n) { seam = -1; break; }
-            i32 at = seam + 2, start = at;
-            while (start && at - start < 40 && is_word(d[start - 1])) start--;
-            i32 from = start;
-            if (!is_word(d[start]) || !next_token(d, &from, least(n, at + 40), &token) ||
-                !known_token(r, d + token.start, token.end - token.start))
-                break;
-            seam = at - 1; /* the search goes on at the seam */
+    i32 start = at, from;
+    if (at < 2 || at + 2 >= n || shape[at - 1] != 'l' || shape[at - 2] != 'l' || shape[at + 1] != 'l' || shape[at + 2] != 'l')
+        return 0;
+    while (start && at - start < 40 && is_word(d[start - 1])) start--;
+    from = start;
+    return !is_word(d[start]) || !next_token(d, &from, least(n, at + 40), &token) ||
+           !known_token(r, d + token.start, token.end - token.start);
+}
+
+/* text._abbreviated: the end of an abbreviation's dot, or 0 */
+static i32 abbreviated(const uint8_t *d, const uint8_t *shape, i32 n, i32 dot) {
+    i32 start = dot, end = dot + 1 < n && d[dot + 1] == ' ' ? dot + 2 : dot + 1;
+    if (end >= n || shape[end] != 'l') return 0;
+    while (start && dot - start < 9 && is_word(d[start - 1])) start--;
+    return dot - start >= 3 && dot - start <= 8 && shape[start] == 'U' ? end : 0;
+}
+
+/* Seams of glued words, dots of abbreviations and all else, by place. events: where they may be. */
+static int edits_of(const Reader *r, const uint8_t *d, const uint8_t *shape, i32 n, const i32 *events, i32 count, Edits *edits) {
+    i32 reached = 0;
+    for (i32 k = 0; k < count; k++) {
+        i32 i = events[k], end;
+        int kind;
+        if (shape[i] == 'U') {
+            if (is_seam(r, d, shape, n, i)) ADD(Edit, edits, i, i, EDIT_SEAM);
+        } else if (d[i] == '.') {
+            if ((end = abbreviated(d, shape, n, i))) ADD(Edit, edits, i, end, EDIT_DOT);
+        } else if (i >= reached) {
+            if (d[i] == ' ' && i + 1 < n && d[i + 1] != ' ' && d[i + 1] != '\n' && d[i + 1] != '&') continue;
+            if ((end = edit_at(r, d, n, i, &kind)) < 0) return -1;
+            if (!end) continue;
+            ADD(Edit, edits, i, end, kind);
+            reached = end;
         }
-        /* text._abbreviated */
-        for (; dot >= 0; dot++) {
-            dot = find_byte(d, dot, n, '.');
-            if (dot < 0) break;
-            dot_end = dot + 1 < n && d[dot + 1] == ' ' ? dot + 2 : dot + 1;
-            if (dot_end < n && shape[dot_end] == 'l') {
-                i32 start = dot;
-                while (start && dot - start < 9 && is_word(d[start - 1])) start--;
-                if (dot - start >= 3 && dot - start <= 8 && shape[start] == 'U') break;
-            }
+    }
+    return 0;
+}
+
+/* "l.l", and text._inner_signs */
+static void mend_signs(const u32 *text, uint8_t *d, const uint8_t *shape, i32 n, const i32 *events, i32 count) {
+    i32 reached = 0;
+    for (i32 k = 0; k < count; k++) {
+        i32 i = events[k];
+        if (d[i] == ' ' || i < 1 || i + 1 >= n) continue;
+        if (d[i] == '.' && d[i - 1] == 'l' && d[i + 1] == 'l' && i - 1 >= reached) {
+            d[i] = '-';
+            reached = i + 2;
         }
-        while (edit >= 0 && edit_end == 0) {
-            static const char marks[] = " \n&</('\x81\x8d";
-            while (edit < n && !(d[edit] && memchr(marks, d[edit], sizeof marks - 1))) edit++;
-            if (edit >= n) { edit = -1; break; }
-            edit_end = edit_at(r, d, n, edit, &kind);
-            if (edit_end < 0) return -1;
-            if (!edit_end) edit++;
-        }
-        i32 at = seam >= 0 ? seam + 2 : INT32_MAX;
-        if (seam < 0 && dot < 0 && edit < 0) return 0;
-        if (at <= (dot >= 0 ? dot : INT32_MAX) && at <= (edit >= 0 ? edit : INT32_MAX)) {
-            ADD(Edit, edits, at, at, EDIT_SEAM);
-            seam = at;
-        } else if (dot >= 0 && (edit < 0 || dot < edit)) {
-            ADD(Edit, edits, dot, dot_end, EDIT_DOT);
-            dot++;
-        } else {
-            ADD(Edit, edits, edit, edit_end, kind);
-            edit = edit_end;
-            edit_end = 0;
-        }
+        if ((text[i] == '?' || text[i] == 0xBF) && shape[i - 1] == 'l' && shape[i + 1] == 'l') d[i] = '\'';
+        else if (d[i] == '.' && shape[i - 1] == 'U' && shape[i + 1] == 'U') d[i] = '-';
     }
 }
 
@@ -255,33 +264,29 @@ static uint8_t gap_of(const Reader *r, const u32 *text, i32 n, i32 start, i32 en
 
 /* Folded bytes (to be freed) and moves. */
 static uint8_t *fold(Reader *r, const u32 *text, i32 n, i32 *length, Moves *moves) {
-    uint8_t *d = malloc((size_t)n + 1), *shape = malloc((size_t)n + 1), *out = NULL;
+    uint8_t *d = calloc((size_t)n + PAD, 1), *shape = malloc((size_t)n + 1), *out = NULL;
     Edits edits = {0};
-    if (!d || !shape) goto no_memory;
+    i32 *events = malloc(((size_t)n + 1) * sizeof(i32)), count = 0;
+    if (!d || !shape || !events) goto no_memory;
     for (i32 i = 0; i < n; i++) {
-        u32 code = code_of(r, text[i]);
-        if (!code) goto failed;
+        u32 code = r->codes[text[i]];
+        if (!code && !(code = code_of(r, text[i]))) goto failed;
         d[i] = (uint8_t)code;
         shape[i] = (uint8_t)(code >> 8);
+        events[count] = i;
+        count += code / EVENT & 1;
     }
-    for (i32 i = 0; i + 2 < n; i++)
-        if (d[i] == 'l' && d[i + 1] == '.' && d[i + 2] == 'l') {
-            d[i + 1] = '-';
-            i += 2;
-        }
-    for (i32 i = 1; i + 1 < n; i++) { /* text._inner_signs */
-        if ((text[i] == '?' || text[i] == 0xBF) && shape[i - 1] == 'l' && shape[i + 1] == 'l') d[i] = '\'';
-        else if (d[i] == '.' && shape[i - 1] == 'U' && shape[i + 1] == 'U') d[i] = '-';
-    }
-    if (edits_of(r, d, shape, n, &edits) < 0) goto no_memory;
+    mend_signs(text, d, shape, n, events, count);
+    if (edits_of(r, d, shape, n, events, count, &edits) < 0) goto no_memory;
     if (!edits.size) {
         *length = n;
+        free(events);
         free(shape);
         return d;
     }
-    Py_ssize_t room = (Py_ssize_t)n + 1;
+    Py_ssize_t room = (Py_ssize_t)n + PAD;
     for (Py_ssize_t i = 0; i < edits.size; i++) room += edits.at[i].kind == EDIT_SPELL ? 32 : 5;
-    out = malloc((size_t)room);
+    out = calloc((size_t)room, 1);
     if (!out || room > INT32_MAX) goto no_memory;
     i32 last = 0, size = 0;
     for (Py_ssize_t i = 0; i < edits.size; i++) {
@@ -317,6 +322,7 @@ static uint8_t *fold(Reader *r, const u32 *text, i32 n, i32 *length, Moves *move
     memcpy(out + size, d + last, (size_t)(n - last));
     *length = size + n - last;
     free(edits.at);
+    free(events);
     free(shape);
     free(d);
     return out;
@@ -324,6 +330,7 @@ no_memory:
     if (!PyErr_Occurred()) PyErr_NoMemory();
 failed:
     free(edits.at);
+    free(events);
     free(shape);
     free(d);
     free(out);
@@ -347,36 +354,75 @@ static int tokenise(Work *w) {
     return 0;
 }
 
+/* A state as the walk wants it: as Lexeme.start. */
+static u32 state_with_use(const Reader *r, u32 state) { return (state << 1 | (table(r, T_STATE_USE, state) != 0)) + 1; }
+
+enum { ENOUGH_WORDS = 1 << 14 }; /* read before a table of the moves pays */
+
+static u32 jump_place(u32 class_) { return class_ * 0x9E3779B1u >> 7; }
+
+/* The moves of each state as an open hash table of its own, so that those of common words lie together. */
+static void make_jumps(Reader *r) {
+    u32 states = (u32)r->sizes[T_STATE_USE], size = 1; /* the first is free, for states without moves */
+    r->words_read = INT64_MIN;                         /* not tried again */
+    JumpRow *rows = calloc((size_t)states + 1, sizeof(JumpRow));
+    for (u32 state = 0; rows && state < states; state++) {
+        u32 moves = row_size(r, T_MOVES_AT, state), room = 2;
+        while (3 * room < 4 * moves) room *= 2;
+        if (moves == 0) continue;
+        rows[state] = (JumpRow){size, room - 1};
+        size += room;
+    }
+    Jump *jumps = rows ? calloc(size, sizeof(Jump)) : NULL;
+    if (!jumps) {
+        free(rows);
+        return;
+    }
+    for (u32 state = 0; state < states; state++)
+        for (u32 i = table(r, T_MOVES_AT, state); i < table(r, T_MOVES_AT, (Py_ssize_t)state + 1); i++) {
+            u32 class_ = table(r, T_MOVE_CLASSES, i), place = jump_place(class_);
+            while (jumps[rows[state].at + (place & rows[state].mask)].to) place++;
+            jumps[rows[state].at + (place & rows[state].mask)] =
+                (Jump){class_, state_with_use(r, table(r, T_MOVE_STATES, i))};
+        }
+    r->jumps = jumps;
+    r->jump_rows = rows;
+}
+
+/* Where a walk goes on, or 0: as Lexeme.start. */
 static u32 move(const Reader *r, u32 state, u32 class_) {
+    if (r->jumps) {
+        JumpRow row = r->jump_rows[state];
+        for (u32 place = jump_place(class_);; place++) {
+            const Jump *jump = &r->jumps[row.at + (place & row.mask)];
+            if (!jump->to || jump->class_ == class_) return jump->to;
+        }
+    }
     u32 low = table(r, T_MOVES_AT, state), high = table(r, T_MOVES_AT, (Py_ssize_t)state + 1);
     while (low < high) {
         u32 middle = (low + high) / 2, there = table(r, T_MOVE_CLASSES, middle);
-        if (there == class_) return table(r, T_MOVE_STATES, middle);
+        if (there == class_) return state_with_use(r, table(r, T_MOVE_STATES, middle));
         if (there < class_) low = middle + 1;
         else high = middle;
     }
-    return NONE;
-}
-
-static u32 class_of(const Reader *r, const Word *word) {
-    return word->word == NONE ? NONE : r->tables[T_WORD_CLASS][word->word];
+    return 0;
 }
 
 static int occurrences(Work *w) {
-    const Reader *r = w->reader;
+    Reader *r = w->reader;
+    const Word *words = w->words.at;
+    r->words_read += w->words.size;
+    if (r->words_read > ENOUGH_WORDS) make_jumps(r);
     for (Py_ssize_t i = 0; i < w->words.size; i++) {
-        u32 class_ = class_of(r, &w->words.at[i]);
-        if (class_ == NONE || !r->root[class_]) continue;
-        u32 state = r->root[class_] - 1;
-        for (Py_ssize_t j = i;;) {
-            const Word *word = &w->words.at[j];
-            u32 use = table(r, T_STATE_USE, state);
-            if (use) ADD(Found, &w->found, w->words.at[i].start, word->end, use - 1);
-            if (++j == w->words.size || w->words.at[j].start != word->end + 1 || !is_soft(w->data[word->end])) break;
-            class_ = class_of(r, &w->words.at[j]);
-            if (class_ == NONE) break;
-            state = move(r, state, class_);
-            if (state == NONE) break;
+        u32 state = words[i].word == NONE ? 0 : r->lexemes[words[i].word].start;
+        for (Py_ssize_t j = i; state;) {
+            u32 here = (state - 1) >> 1;
+            if ((state - 1) & 1) ADD(Found, &w->found, words[i].start, words[j].end, r->tables[T_STATE_USE][here] - 1);
+            if (++j == w->words.size || words[j].start != words[j - 1].end + 1 || words[j].word == NONE ||
+                !is_soft(w->data[words[j - 1].end]))
+                break;
+            u32 class_ = r->lexemes[words[j].word].class_;
+            state = class_ == NONE ? 0 : move(r, here, class_);
         }
     }
     return 0;
@@ -385,8 +431,7 @@ static int occurrences(Work *w) {
 /* ---- Matcher._candidates --------------------------------------------------------------------------- */
 
 static int in_verb_set(const Reader *r, u32 use, u32 action) {
-    u32 set = table(r, T_VERBS, use);
-    u32 low = table(r, T_VERB_SETS_AT, set), high = table(r, T_VERB_SETS_AT, (Py_ssize_t)set + 1);
+    u32 low = r->uses[use].verbs, high = low + r->uses[use].verb_count;
     while (low < high) {
         u32 middle = (low + high) / 2, there = table(r, T_VERB_SETS, middle);
         if (there == action) return 1;
@@ -406,8 +451,8 @@ static int join(Work *w, u32 action, const Found *first, const Found *second) {
 /* Matcher._active */
 static int active(Work *w, const Found *target) {
     const Reader *r = w->reader;
-    const u32 *objects = r->tables[T_OBJECTS] + table(r, T_OBJECTS_AT, target->use);
-    u32 count = row_size(r, T_OBJECTS_AT, target->use), left = count;
+    const u32 *objects = r->tables[T_OBJECTS] + r->uses[target->use].objects;
+    u32 count = r->uses[target->use].object_count, left = count;
     Numbers met = {0}; /* for each of the object's actions: whether its verb was met */
     for (u32 k = 0; k < count; k++) {
         i32 *new_ = Numbers_add(&met);
@@ -451,8 +496,8 @@ static int passive(Work *w, const Found *verb) {
         }
         if (spaces > 2) break;
         if (hard) continue;
-        const u32 *objects = r->tables[T_OBJECTS] + table(r, T_OBJECTS_AT, target->use);
-        for (u32 k = 0; k < row_size(r, T_OBJECTS_AT, target->use); k++)
+        const u32 *objects = r->tables[T_OBJECTS] + r->uses[target->use].objects;
+        for (u32 k = 0; k < r->uses[target->use].object_count; k++)
             if (in_verb_set(r, verb->use, objects[k]) && join(w, objects[k], target, verb) < 0) return -1;
     }
     return 0;
@@ -467,15 +512,16 @@ static int candidates(Work *w) {
     const Reader *r = w->reader;
     for (Py_ssize_t i = 0; i < w->found.size; i++) {
         const Found f = w->found.at[i];
-        for (u32 k = 0; k < row_size(r, T_RULES_AT, f.use); k++)
-            if (term(w, &f, r->tables[T_RULES][table(r, T_RULES_AT, f.use) + k]) < 0) return -1;
-        for (u32 k = 0; k < row_size(r, T_MASKS_AT, f.use); k++)
-            if (term(w, &f, r->first_mask + r->tables[T_MASKS][table(r, T_MASKS_AT, f.use) + k]) < 0) return -1;
-        if (row_size(r, T_VERB_SETS_AT, table(r, T_VERBS, f.use))) {
+        const Use *use = &r->uses[f.use];
+        for (u32 k = 0; k < use->rule_count; k++)
+            if (term(w, &f, r->tables[T_RULES][use->rules + k]) < 0) return -1;
+        for (u32 k = 0; k < use->mask_count; k++)
+            if (term(w, &f, r->first_mask + r->tables[T_MASKS][use->masks + k]) < 0) return -1;
+        if (use->verb_count) {
             if (passive(w, &f) < 0) return -1;
             ADD(Found, &w->verbs, f.start, f.end, f.use);
         }
-        if (row_size(r, T_OBJECTS_AT, f.use)) {
+        if (use->object_count) {
             if (active(w, &f) < 0) return -1;
             ADD(Found, &w->objects, f.start, f.end, f.use);
         }
@@ -489,13 +535,13 @@ static int winning_cues(Work *w) {
     Cues *out = &w->cues;
     for (Py_ssize_t i = 0; i < w->found.size; i++) {
         const Found *f = &w->found.at[i];
-        u32 count = row_size(r, T_CUES_AT, f->use);
+        u32 count = r->uses[f->use].cue_count;
         if (!count) continue;
 #define LAST (out->at[out->size - 1])
         while (out->size && f->start < LAST.end && f->end - f->start > LAST.end - LAST.start) out->size--;
         if (!out->size || f->start >= LAST.end || (f->start == LAST.start && f->end == LAST.end))
             for (u32 k = 0; k < count; k++)
-                ADD(Cue, out, f->start, f->end, r->tables[T_CUES][table(r, T_CUES_AT, f->use) + k]);
+                ADD(Cue, out, f->start, f->end, r->tables[T_CUES][r->uses[f->use].cues + k]);
 #undef LAST
     }
     return 0;
@@ -863,7 +909,7 @@ static u32 foreign(Work *w, i32 *spoken) {
         u32 word = w->words.at[i].word;
         if (word == NONE || r->stamps[word] == r->stamp) continue;
         r->stamps[word] = r->stamp;
-        u32 bits = table(r, T_WORD_MARKS, word);
+        u32 bits = r->lexemes[word].marks;
         for (int k = 0; bits; k++, bits >>= 1) marks[k] += bits & 1;
     }
     *spoken = 0;
@@ -1176,7 +1222,10 @@ static void reader_dealloc(Reader *self) {
     free(self->letters);
     free(self->word_at);
     free(self->slots);
-    free(self->root);
+    free(self->lexemes);
+    free(self->uses);
+    free(self->jumps);
+    free(self->jump_rows);
     free(self->stamps);
     free_rows(&self->spare);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
@@ -1203,43 +1252,69 @@ static int take_words(Reader *r, PyObject *blob) {
     Py_ssize_t size;
     if (PyBytes_AsStringAndSize(blob, &letters, &size) < 0) return -1;
     Py_ssize_t words = r->sizes[T_WORD_CLASS];
-    u32 slots = 64;
-    while (slots < 3 * (u32)words) slots *= 2;
+    u32 slots = 64, out = 0, word = 0;
+    while (slots < 2 * (u32)words + 2) slots *= 2;
     r->words = (u32)words;
     r->slot_mask = slots - 1;
-    r->letters = malloc((size_t)size + 1);
+    r->letters = calloc((size_t)size + PAD + 1, 1);
     r->word_at = calloc((size_t)words + 2, sizeof(u32));
+    r->lexemes = calloc((size_t)words + 1, sizeof(Lexeme));
     r->slots = calloc(slots, sizeof(u32));
     r->stamps = calloc((size_t)words + 1, sizeof(u32));
-    if (!r->letters || !r->word_at || !r->slots || !r->stamps) return -1;
-    u32 out = 0, word = 0;
+    if (!r->letters || !r->word_at || !r->lexemes || !r->slots || !r->stamps) return -1;
     for (Py_ssize_t i = 0; i < size; i++) { /* words with one space between */
-        if (letters[i] != ' ') r->letters[out++] = letters[i];
+        if (letters[i] != ' ') r->letters[out++] = (uint8_t)letters[i];
         else if (++word <= (u32)words) r->word_at[word] = out;
     }
-    if (word + 1 != (u32)words) {
-        PyErr_SetString(PyExc_ValueError, "as many words as classes are wanted");
+    if (word + 1 != (u32)words || words > r->sizes[T_WORD_TRAITS] || words > r->sizes[T_WORD_MARKS]) {
+        PyErr_SetString(PyExc_ValueError, "as many words as classes, traits and marks are wanted");
         return -1;
     }
     r->word_at[words] = out;
     for (word = 0; word < (u32)words; word++) {
-        const uint8_t *at = (const uint8_t *)r->letters + r->word_at[word];
-        u32 slot = hash_of(at, (i32)(r->word_at[word + 1] - r->word_at[word])) & r->slot_mask;
+        const uint8_t *at = r->letters + r->word_at[word];
+        u32 length = r->word_at[word + 1] - r->word_at[word], hash = hash_of(at, (i32)length), slot = hash & r->slot_mask;
+        uint64_t head[2];
+        head_of(at, (i32)length, head);
+        if (length > UINT16_MAX) return PyErr_SetString(PyExc_ValueError, "a word of too many letters"), -1;
+        Lexeme *lexeme = &r->lexemes[word];
+        lexeme->class_ = r->tables[T_WORD_CLASS][word];
+        lexeme->traits = (uint8_t)r->tables[T_WORD_TRAITS][word];
+        lexeme->marks = (uint16_t)r->tables[T_WORD_MARKS][word];
+        lexeme->length = (uint16_t)length;
+        memcpy(lexeme->head, head, PAD);
+        if (lexeme->class_ != NONE && lexeme->class_ >= r->classes) r->classes = lexeme->class_ + 1;
         while (r->slots[slot]) slot = (slot + 1) & r->slot_mask;
-        r->slots[slot] = word + 1;
+        r->slots[slot] = (hash & ~r->slot_mask) | (word + 1);
     }
     return 0;
 }
 
-static int take_root(Reader *r) {
-    u32 classes = 0;
-    for (Py_ssize_t i = 0; i < r->sizes[T_WORD_CLASS]; i++)
-        if (r->tables[T_WORD_CLASS][i] != NONE && r->tables[T_WORD_CLASS][i] >= classes)
-            classes = r->tables[T_WORD_CLASS][i] + 1;
-    r->root = calloc((size_t)classes + 1, sizeof(u32));
-    if (!r->root) return -1;
-    for (u32 i = table(r, T_MOVES_AT, 0); i < table(r, T_MOVES_AT, 1); i++)
-        if (table(r, T_MOVE_CLASSES, i) < classes) r->root[table(r, T_MOVE_CLASSES, i)] = table(r, T_MOVE_STATES, i) + 1;
+/* Which words begin a term. */
+static int take_starts(Reader *r) {
+    u32 *starts = calloc((size_t)r->classes + 1, sizeof(u32));
+    if (!starts) return -1;
+    for (u32 i = table(r, T_MOVES_AT, 0); i < table(r, T_MOVES_AT, 1); i++) {
+        u32 class_ = table(r, T_MOVE_CLASSES, i);
+        if (class_ < r->classes) starts[class_] = state_with_use(r, table(r, T_MOVE_STATES, i));
+    }
+    for (u32 word = 0; word < r->words; word++)
+        if (r->lexemes[word].class_ != NONE) r->lexemes[word].start = starts[r->lexemes[word].class_];
+    free(starts);
+    return 0;
+}
+
+static int take_uses(Reader *r) {
+    Py_ssize_t count = r->sizes[T_VERBS];
+    r->uses = calloc((size_t)count + 1, sizeof(Use));
+    if (!r->uses) return -1;
+    for (u32 i = 0; i < (u32)count; i++) {
+        u32 set = table(r, T_VERBS, i);
+        r->uses[i] = (Use){table(r, T_RULES_AT, i), table(r, T_MASKS_AT, i), table(r, T_CUES_AT, i),
+                           table(r, T_OBJECTS_AT, i), table(r, T_VERB_SETS_AT, set), row_size(r, T_RULES_AT, i),
+                           row_size(r, T_MASKS_AT, i), row_size(r, T_CUES_AT, i), row_size(r, T_OBJECTS_AT, i),
+                           row_size(r, T_VERB_SETS_AT, set)};
+    }
     return 0;
 }
 
@@ -1273,8 +1348,8 @@ static PyObject *reader_new(PyTypeObject *type, PyObject *args, PyObject *names)
         if (take_table(r, i, tables) < 0) goto failed;
     for (Py_ssize_t i = 0; i < r->sizes[T_GAPS]; i++) r->widest_gap = most(r->widest_gap, (i32)r->tables[T_GAPS][i]);
     r->codes = calloc(CODE_POINTS, sizeof(u32));
-    if (!r->codes || take_words(r, words) < 0 || take_root(r) < 0) goto failed;
-    memcpy(r->codes, r->tables[T_CODES], (size_t)least((i32)r->sizes[T_CODES], CODE_POINTS) * sizeof(u32));
+    if (!r->codes || take_words(r, words) < 0 || take_starts(r) < 0 || take_uses(r) < 0) goto failed;
+    for (i32 c = 0; c < least((i32)r->sizes[T_CODES], CODE_POINTS); c++) r->codes[c] = with_event((u32)c, r->tables[T_CODES][c]);
     return (PyObject *)r;
 failed:
     if (!PyErr_Occurred()) PyErr_NoMemory();
