@@ -223,7 +223,7 @@ class _Builder:
             self._add(pattern, number)
         classes: dict[tuple[int, ...], int] = {}
         token_class = array("I", [classes.setdefault(tuple(sets), len(classes)) for sets in self._tokens.values()])
-        moves, ends = self._determine(list(classes))
+        steps, ends = self._determine(list(classes))
         uses: dict[tuple[tuple[int, ...], ...], int] = {}
         state_use = array("I")
         by_number = list(roles.values())
@@ -232,6 +232,7 @@ class _Builder:
             rows = [dict.fromkeys(i for by in together for i in by.get(role, ())) for role in _ROLES]
             use = (*(tuple(row) for row in rows[:-1]), tuple(sorted(rows[-1])))
             state_use.append(uses.setdefault(use, len(uses)) + 1 if patterns else 0)
+        moves, state_use = _merged(steps, state_use)
         verb_sets: dict[tuple[int, ...], int] = {}
         arrays = {
             "token_class": token_class,
@@ -308,6 +309,29 @@ class _Builder:
             for token in sorted(tokens):
                 self._tokens.setdefault(token, []).append(known)
         self._edges[node].setdefault(known, []).append(to)
+
+
+def _merged(moves: Sequence[dict[int, int]], uses: Sequence[int]) -> tuple[list[dict[int, int]], array[int]]:
+    """The same automaton with as few states as can be: those that nothing tells apart are one.
+
+    Terms have an end, so no walk comes back to a state: each is compared when all behind it are numbered.
+    """
+    number = [-1] * len(moves)
+    known: dict[tuple[int, tuple[tuple[int, int], ...]], int] = {}
+    open_ = [0]
+    while open_:
+        state = open_[-1]
+        behind = [s for s in moves[state].values() if number[s] < 0]
+        if behind and number[state] < 0:
+            open_ += behind
+            continue
+        open_.pop()
+        if number[state] < 0:
+            row = tuple(sorted((c, number[s]) for c, s in moves[state].items()))
+            number[state] = known.setdefault((uses[state], row), len(known))
+    last = len(known) - 1  # the root is numbered last, and wanted first
+    rows = [{c: last - s for c, s in row} for _, row in known]
+    return rows[::-1], array("I", [use for use, _ in known][::-1])
 
 
 def _ragged(name: str, rows: Sequence[Iterable[int]]) -> dict[str, array[int]]:
