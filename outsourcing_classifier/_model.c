@@ -157,17 +157,12 @@ static const Known *known_word(Model *m, const uint8_t *letters, i32 length) {
     return known;
 }
 
-static int meet(Model *m, i32 row) {
-    if (m->grams[row].count++) return 0;
-    i32 *new_ = Numbers_add(&m->met);
-    if (!new_) return -1;
-    *new_ = row;
-    return 0;
-}
+/* Model._placed: what is done with each feature of a text in turn, until it says that this is enough (1) or fails (-1) */
+typedef int (*Step)(Model *m, i32 row, i32 start, i32 end, void *more);
 
-/* Model._placed, counted into grams and met */
-static int count_in(Model *m, const uint8_t *data, i32 length) {
+static int each(Model *m, const uint8_t *data, i32 length, Step step, void *more) {
     Span word, before = {0, 0};
+    int state = 0;
     while (m->name.room < 2 * (Py_ssize_t)length + 16 + PAD) {
         m->name.size = m->name.room;
         if (!Bytes_add(&m->name)) return -1;
@@ -177,7 +172,7 @@ static int count_in(Model *m, const uint8_t *data, i32 length) {
         const Known *known = known_word(m, data + word.start, size);
         if (!known) return -1;
         for (i32 i = 0; i < known->count; i++)
-            if (meet(m, m->known_rows.at[known->rows + (u32)i]) < 0) return -1;
+            if ((state = step(m, m->known_rows.at[known->rows + (u32)i], word.start, word.end, more))) return state;
         if (!before.end || word.start - before.end != 1) continue;
         i32 first = before.end - before.start;
         uint8_t *name = m->name.at;
@@ -186,9 +181,24 @@ static int count_in(Model *m, const uint8_t *data, i32 length) {
         name[first + 2] = ' ';
         memcpy(name + first + 3, data + word.start, (size_t)size);
         i32 row = row_of(m, name, first + size + 3);
-        if (row >= 0 && meet(m, row) < 0) return -1;
+        if (row >= 0 && (state = step(m, row, before.start, word.end, more))) return state;
     }
     return 0;
+}
+
+static int meet(Model *m, i32 row, i32 start, i32 end, void *more) {
+    (void)start, (void)end, (void)more;
+    if (m->grams[row].count++) return 0;
+    i32 *new_ = Numbers_add(&m->met);
+    if (!new_) return -1;
+    *new_ = row;
+    return 0;
+}
+
+static int count_in(Model *m, const uint8_t *data, i32 length) { return each(m, data, length, meet, NULL); }
+
+static double raw_of(const Gram *gram) {
+    return gram->count > 1 ? gram->idf * (1.0 + log((double)gram->count)) : gram->idf;
 }
 
 static void forget(Model *m) {
@@ -201,8 +211,7 @@ int judge_folded(Model *m, const uint8_t *data, i32 length, Verdict *out) {
     int failed = count_in(m, data, length);
     for (Py_ssize_t i = 0; !failed && i < m->met.size; i++) {
         const Gram *gram = &m->grams[m->met.at[i]];
-        double raw = gram->idf;
-        if (gram->count > 1) raw *= 1.0 + log((double)gram->count);
+        double raw = raw_of(gram);
         square += raw * raw;
         sums[0] += raw * gram->against[0];
         sums[1] += raw * gram->against[1];
@@ -267,9 +276,77 @@ static PyObject *model_count(Model *m, PyObject *folded) {
     return out;
 }
 
+typedef struct { i32 row, start, end; double value, moved; } Weighty;
+typedef struct { Weighty *top; int size, placed; } Search;
+
+static int weightier(const Model *m, const Weighty *a, const Weighty *b) {
+    if (fabs(a->moved) != fabs(b->moved)) return fabs(a->moved) > fabs(b->moved);
+    const u32 *at = m->name_at;
+    u32 x = at[a->row + 1] - at[a->row] - 1, y = at[b->row + 1] - at[b->row] - 1;
+    int order = memcmp(m->letters + at[a->row], m->letters + at[b->row], x < y ? x : y);
+    return order ? order < 0 : x < y;
+}
+
+static int find_place(Model *m, i32 row, i32 start, i32 end, void *more) {
+    Search *search = more;
+    if (!m->grams[row].count) return 0; /* 1 + its place among the weightiest, until it is found */
+    Weighty *found = &search->top[m->grams[row].count - 1];
+    found->start = start;
+    found->end = end;
+    m->grams[row].count = 0;
+    return ++search->placed == search->size;
+}
+
+/* Model.weightiest */
+static PyObject *model_weightiest(Model *m, PyObject *args) {
+    PyObject *folded, *out = NULL;
+    int side, most_, size = 0, failed;
+    i32 length;
+    if (!PyArg_ParseTuple(args, "Oii", &folded, &side, &most_)) return NULL;
+    if (side < 0 || side > 1 || most_ < 1) return PyErr_SetString(PyExc_ValueError, "side: 0 or 1; most: 1 or more"), NULL;
+    uint8_t *data = copied(folded, &length);
+    Weighty *top = data ? calloc((size_t)most_ + 1, sizeof(Weighty)) : NULL;
+    if (!top) goto done;
+    failed = count_in(m, data, length);
+    double square = 0.0;
+    for (Py_ssize_t i = 0; i < m->met.size; i++) square += raw_of(&m->grams[m->met.at[i]]) * raw_of(&m->grams[m->met.at[i]]);
+    double norm = square == 0.0 ? 1.0 : sqrt(square);
+    for (Py_ssize_t i = 0; i < m->met.size; i++) {
+        const Gram *gram = &m->grams[m->met.at[i]];
+        double value = raw_of(gram) / norm;
+        top[size] = (Weighty){m->met.at[i], 0, 0, value, value * gram->against[side]};
+        for (int k = size; k > 0 && weightier(m, &top[k], &top[k - 1]); k--) {
+            Weighty other = top[k];
+            top[k] = top[k - 1];
+            top[k - 1] = other;
+        }
+        if (size < most_) size++;
+    }
+    forget(m);
+    Search search = {top, size, 0};
+    for (int i = 0; i < size; i++) m->grams[top[i].row].count = (u32)i + 1;
+    if (!failed && size) failed = each(m, data, length, find_place, &search) < 0;
+    for (int i = 0; i < size; i++) m->grams[top[i].row].count = 0;
+    out = failed ? PyErr_NoMemory() : PyList_New(size);
+    for (int i = 0; out && i < size; i++) {
+        const Weighty *w = &top[i];
+        u32 at = m->name_at[w->row];
+        PyObject *row = Py_BuildValue("s#iidd", m->letters + at, (Py_ssize_t)(m->name_at[w->row + 1] - at - 1), w->start,
+                                      w->end, w->value, w->moved);
+        if (!row || PyList_SetItem(out, i, row) < 0) Py_CLEAR(out);
+    }
+done:
+    if (data && !top) PyErr_NoMemory();
+    free(data);
+    free(top);
+    return out;
+}
+
 static PyMethodDef model_methods[] = {
     {"count", (PyCFunction)model_count, METH_O, "How often each known feature stands in folded text, by row."},
     {"judge", (PyCFunction)model_judge, METH_O, "Probabilities of BPO, KPO and NEITHER, and their scores."},
+    {"weightiest", (PyCFunction)model_weightiest, METH_VARARGS,
+     "(name, start, end, value, what it moves the score by) of the features that move the score of a side most."},
     {0}};
 static PyType_Slot model_slots[] = {{Py_tp_new, model_new}, {Py_tp_dealloc, model_dealloc},
                                     {Py_tp_methods, model_methods},

@@ -150,7 +150,14 @@ class Model:
         Features are weighed by tf-idf, all together of length one; bias plus what all of them move it by is
         what :meth:`judge` gives.
         """
-        counts, names, against = self.count(data), self._names, self._against_neither[side]
+        if self.native is not None:
+            rows = self.native.weightiest(data, CLASSES.index(side), most)
+            return [(Feature(*row[:4]), row[4]) for row in rows]
+        return self.weightiest_in_python(data, side, most)
+
+    def weightiest_in_python(self, data: bytes, side: str, most: int) -> list[tuple[Feature, float]]:
+        """The reference of :meth:`weightiest`."""
+        counts, names, against = self.count_in_python(data), self._names, self._against_neither[side]
         raw = self._raw(counts)
         norm = _length(raw)
         values = {row: value / norm for row, value in zip(counts, raw, strict=True)}

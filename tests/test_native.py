@@ -140,6 +140,8 @@ def test_the_models_verdict(both: tuple[Matcher, Matcher]) -> None:
     for text in [*texts()[::3], *HOSTILE]:
         data = both[0].read(text).folded.data
         assert model.judge(data) == model.judge_in_python(data)
+        for side in ("BPO", "KPO"):
+            assert model.weightiest(data, side, 8) == model.weightiest_in_python(data, side, 8)
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
