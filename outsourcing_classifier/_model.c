@@ -12,7 +12,7 @@ ROWS(Known, Knowns)
 struct Model {
     PyObject_HEAD
     char *letters; /* all names, a line end behind each */
-    u32 *name_at, *slots;
+    u32 *name_at, *slots; /* slots: 1 + row, under the upper bits of the name's hash */
     u32 slot_mask, names;
     Gram *grams;
     double bias[2], surest; /* from which probability on a side is named */
@@ -74,10 +74,10 @@ static PyObject *model_new(PyTypeObject *type, PyObject *args, PyObject *keyword
     for (name = 0; name < m->names; name++) {
         const double *row = (const double *)weights.buf + (size_t)CLASSES * name;
         m->grams[name] = (Gram){((const double *)idf.buf)[name], {row[0] - row[2], row[1] - row[2]}, 0};
-        u32 slot = hash_of((const uint8_t *)letters + m->name_at[name],
-                           (i32)(m->name_at[name + 1] - m->name_at[name] - 1)) & m->slot_mask;
+        u32 hash = hash_of((const uint8_t *)m->letters + m->name_at[name], (i32)(m->name_at[name + 1] - m->name_at[name] - 1));
+        u32 slot = hash & m->slot_mask;
         while (m->slots[slot]) slot = (slot + 1) & m->slot_mask;
-        m->slots[slot] = name + 1;
+        m->slots[slot] = (hash & ~m->slot_mask) | (name + 1);
     }
     m->bias[0] = bias[0] - bias[2];
     m->bias[1] = bias[1] - bias[2];
@@ -94,8 +94,10 @@ failed:
 
 /* The row of a feature, or -1. */
 static i32 row_of(const Model *m, const uint8_t *name, i32 length) {
-    for (u32 slot = hash_of(name, length) & m->slot_mask; m->slots[slot]; slot = (slot + 1) & m->slot_mask) {
-        u32 row = m->slots[slot] - 1, at = m->name_at[row];
+    u32 hash = hash_of(name, length);
+    for (u32 slot = hash & m->slot_mask; m->slots[slot]; slot = (slot + 1) & m->slot_mask) {
+        if ((m->slots[slot] ^ hash) & ~m->slot_mask) continue;
+        u32 row = (m->slots[slot] & m->slot_mask) - 1, at = m->name_at[row];
         if (m->name_at[row + 1] - at - 1 == (u32)length && !memcmp(m->letters + at, name, (size_t)length))
             return (i32)row;
     }

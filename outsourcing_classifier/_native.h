@@ -54,12 +54,11 @@ typedef int32_t i32;
 
 typedef struct { i32 start, end; } Span;
 typedef struct { i32 start, end; u32 word; } Word;
-/* A word of the vocabulary. start: 0, or 1 + the state after it, twice, and whether terms end there */
+/* A word of the vocabulary; length 0: none. start: 0, or where a walk that it begins stands (see move) */
 typedef struct { u32 class_, start; uint16_t marks, length; uint8_t traits, head[PAD]; } Lexeme;
 /* What terms stand for: where their rows begin and how many there are */
 typedef struct { u32 rules, masks, cues, objects, verbs, rule_count, mask_count, cue_count, object_count, verb_count; } Use;
-typedef struct { u32 class_, to; } Jump; /* to: as Lexeme.start; 0: free */
-typedef struct { u32 at, mask; } JumpRow;
+typedef struct { u32 class_, to; } Jump; /* first of each state: its mask and its use, or 0 */
 typedef struct { i32 start, end; u32 use; } Found;
 typedef struct { i32 start, end; u32 entry; i32 length, count; Span parts[2]; } Candidate;
 typedef struct { i32 start, end; u32 cue; } Cue;
@@ -88,6 +87,18 @@ ROWS(i32, Numbers)
 ROWS(uint8_t, Bytes)
 ROWS(double, Doubles)
 
+/* room for a while: what was in it is gone */
+static inline void *room_for(Bytes *rows, size_t size) {
+    if ((size_t)rows->room < size) {
+        free(rows->at);
+        rows->room = 0;
+        rows->at = malloc(size + size / 4);
+        if (!rows->at) return NULL;
+        rows->room = (Py_ssize_t)(size + size / 4);
+    }
+    return rows->at;
+}
+
 #define ADD(type, rows, ...)                                                                              \
     do {                                                                                                  \
         type *new_ = type##s_add(rows);                                                                   \
@@ -108,6 +119,8 @@ enum {
 enum { Z_TITLE, Z_BODY, Z_DUTIES, Z_EMPLOYER, Z_REQUIREMENTS, Z_SOLE, Z_MENTION, Z_MODIFIER, Z_ALL };
 
 typedef struct Reader Reader;
+/* rows used for a while: two at a time where they have letters */
+enum { S_RAW, S_FOLDED, S_A, S_B, S_C, SCRATCHES };
 
 /* One text being read. */
 typedef struct {
@@ -128,6 +141,8 @@ typedef struct {
     Owneds owned[2];
     Hits hits;
     Droppeds dropped;
+    Edits edits;
+    Bytes scratch[SCRATCHES];
     i32 title_end, told;
 } Work;
 
@@ -142,14 +157,11 @@ struct Reader {
     Py_ssize_t sizes[T_ALL];
     u32 *codes; /* by code point; 0: not yet looked up */
     uint8_t *letters; /* all words of the vocabulary, and PAD */
-    u32 *word_at;     /* word -> its first letter; one more at the end */
-    Lexeme *lexemes;  /* by word */
+    Lexeme *lexemes;  /* the vocabulary as an open hash table: a word is its place there */
+    u32 *letters_at;  /* of each place, for words longer than their head */
+    u32 slot_mask, classes;
     Use *uses;
-    u32 *slots;       /* open hash table: 1 + word, under the upper bits of its hash */
-    u32 slot_mask, words;
     Jump *jumps; /* the moves as open hash tables, made when much is read */
-    JumpRow *jump_rows; /* by state */
-    u32 classes;
     int64_t words_read;
     u32 *stamps, stamp;
     u32 first_action, first_mask;

@@ -15,24 +15,21 @@ static const char *const TABLES[T_ALL] = {
     "named_zones",
 };
 
-enum { MOST_SPARE = 1 << 16 }; /* words of a text whose rows are kept for the next */
+enum { MOST_SPARE = 1 << 19 }; /* code points of a text whose rows are kept for the next */
 
 static int is_soft(uint8_t c) { return c == ' ' || c == '\n' || c == '-' || c == '/' || c == '\''; }
 static u32 row_size(const Reader *r, int at, u32 i) { return table(r, at, (Py_ssize_t)i + 1) - table(r, at, i); }
 
 static u32 word_of(const Reader *r, const uint8_t *letters, i32 length) {
     uint64_t head[2];
-    u32 hash = hash_of(letters, length);
     head_of(letters, length, head);
-    for (u32 slot = hash & r->slot_mask; r->slots[slot]; slot = (slot + 1) & r->slot_mask) {
-        if ((r->slots[slot] ^ hash) & ~r->slot_mask) continue;
-        u32 word = (r->slots[slot] & r->slot_mask) - 1;
-        const Lexeme *lexeme = &r->lexemes[word];
+    for (u32 slot = hash_of(letters, length) & r->slot_mask;; slot = (slot + 1) & r->slot_mask) {
+        const Lexeme *lexeme = &r->lexemes[slot];
+        if (!lexeme->length) return NONE;
         if (lexeme->length == length && !memcmp(lexeme->head, head, PAD) &&
-            (length <= PAD || !memcmp(r->letters + r->word_at[word] + PAD, letters + PAD, (size_t)(length - PAD))))
-            return word;
+            (length <= PAD || !memcmp(r->letters + r->letters_at[slot] + PAD, letters + PAD, (size_t)(length - PAD))))
+            return slot;
     }
-    return NONE;
 }
 
 static u32 traits_of(const Reader *r, const uint8_t *letters, i32 length) {
@@ -262,35 +259,35 @@ static uint8_t gap_of(const Reader *r, const u32 *text, i32 n, i32 start, i32 en
     return (lines ? lines : returns) < 2 && end < n && r->codes[text[end]] & LOWER ? '\n' : '.';
 }
 
-/* Folded bytes (to be freed) and moves. */
-static uint8_t *fold(Reader *r, const u32 *text, i32 n, i32 *length, Moves *moves) {
-    uint8_t *d = calloc((size_t)n + PAD, 1), *shape = malloc((size_t)n + 1), *out = NULL;
-    Edits edits = {0};
-    i32 *events = malloc(((size_t)n + 1) * sizeof(i32)), count = 0;
-    if (!d || !shape || !events) goto no_memory;
+/* Into w->data, length and moves. */
+static int fold(Work *w, const u32 *text, i32 n) {
+    Reader *r = w->reader;
+    Moves *moves = &w->moves;
+    uint8_t *d = room_for(&w->scratch[S_RAW], (size_t)n + PAD), *shape = room_for(&w->scratch[S_A], (size_t)n + 1), *out;
+    i32 *events = room_for(&w->scratch[S_B], ((size_t)n + 1) * sizeof(i32)), count = 0;
+    if (!d || !shape || !events) return -1;
     for (i32 i = 0; i < n; i++) {
         u32 code = r->codes[text[i]];
-        if (!code && !(code = code_of(r, text[i]))) goto failed;
+        if (!code && !(code = code_of(r, text[i]))) return -1;
         d[i] = (uint8_t)code;
         shape[i] = (uint8_t)(code >> 8);
         events[count] = i;
         count += code / EVENT & 1;
     }
+    memset(d + n, 0, PAD);
     mend_signs(text, d, shape, n, events, count);
-    if (edits_of(r, d, shape, n, events, count, &edits) < 0) goto no_memory;
-    if (!edits.size) {
-        *length = n;
-        free(events);
-        free(shape);
-        return d;
-    }
+    w->edits.size = 0;
+    if (edits_of(r, d, shape, n, events, count, &w->edits) < 0) return -1;
+    w->data = d;
+    w->length = n;
+    if (!w->edits.size) return 0;
     Py_ssize_t room = (Py_ssize_t)n + PAD;
-    for (Py_ssize_t i = 0; i < edits.size; i++) room += edits.at[i].kind == EDIT_SPELL ? 32 : 5;
-    out = calloc((size_t)room, 1);
-    if (!out || room > INT32_MAX) goto no_memory;
+    for (Py_ssize_t i = 0; i < w->edits.size; i++) room += w->edits.at[i].kind == EDIT_SPELL ? 32 : 5;
+    out = room > INT32_MAX ? NULL : room_for(&w->scratch[S_FOLDED], (size_t)room);
+    if (!out) return -1;
     i32 last = 0, size = 0;
-    for (Py_ssize_t i = 0; i < edits.size; i++) {
-        const Edit *e = &edits.at[i];
+    for (Py_ssize_t i = 0; i < w->edits.size; i++) {
+        const Edit *e = &w->edits.at[i];
         if (e->start < last) continue;
         memcpy(out + size, d + last, (size_t)(e->start - last));
         size += e->start - last;
@@ -302,39 +299,26 @@ static uint8_t *fold(Reader *r, const u32 *text, i32 n, i32 *length, Moves *move
         case EDIT_SPELL: {
             PyObject *letters = PyObject_CallFunction(r->spell, "k", (unsigned long)text[e->start]);
             char *spelt;
-            Py_ssize_t count;
-            if (!letters || PyBytes_AsStringAndSize(letters, &spelt, &count) < 0 || count > 32) {
+            Py_ssize_t letter_count;
+            if (!letters || PyBytes_AsStringAndSize(letters, &spelt, &letter_count) < 0 || letter_count > 32) {
                 Py_XDECREF(letters);
                 if (!PyErr_Occurred()) PyErr_SetString(PyExc_ValueError, "a code point of too many letters");
-                goto failed;
+                return -1;
             }
-            memcpy(out + size, spelt, (size_t)count);
-            size += (i32)count;
+            memcpy(out + size, spelt, (size_t)letter_count);
+            size += (i32)letter_count;
             Py_DECREF(letters);
             break;
         }
         }
         last = e->end;
-        Move *move = Moves_add(moves);
-        if (!move) goto no_memory;
-        *move = (Move){size, last - size};
+        ADD(Move, moves, size, last - size);
     }
     memcpy(out + size, d + last, (size_t)(n - last));
-    *length = size + n - last;
-    free(edits.at);
-    free(events);
-    free(shape);
-    free(d);
-    return out;
-no_memory:
-    if (!PyErr_Occurred()) PyErr_NoMemory();
-failed:
-    free(edits.at);
-    free(events);
-    free(shape);
-    free(d);
-    free(out);
-    return NULL;
+    w->data = out;
+    w->length = size + n - last;
+    memset(out + w->length, 0, PAD);
+    return 0;
 }
 
 /* text.Folded.source */
@@ -354,54 +338,54 @@ static int tokenise(Work *w) {
     return 0;
 }
 
-/* A state as the walk wants it: as Lexeme.start. */
-static u32 state_with_use(const Reader *r, u32 state) { return (state << 1 | (table(r, T_STATE_USE, state) != 0)) + 1; }
+/* Where a walk stands is 1 + the state, or, once there are jumps, the place of the state's first one: a table of its own
+for each state, so that those of common words lie together. */
 
-enum { ENOUGH_WORDS = 1 << 14 }; /* read before a table of the moves pays */
+enum { ENOUGH_WORDS = 1 << 14 }; /* read before jumps pay */
 
 static u32 jump_place(u32 class_) { return class_ * 0x9E3779B1u >> 7; }
 
-/* The moves of each state as an open hash table of its own, so that those of common words lie together. */
 static void make_jumps(Reader *r) {
-    u32 states = (u32)r->sizes[T_STATE_USE], size = 1; /* the first is free, for states without moves */
-    r->words_read = INT64_MIN;                         /* not tried again */
-    JumpRow *rows = calloc((size_t)states + 1, sizeof(JumpRow));
-    for (u32 state = 0; rows && state < states; state++) {
-        u32 moves = row_size(r, T_MOVES_AT, state), room = 2;
-        while (3 * room < 4 * moves) room *= 2;
-        if (moves == 0) continue;
-        rows[state] = (JumpRow){size, room - 1};
-        size += room;
+    u32 states = (u32)r->sizes[T_STATE_USE], size = 1; /* no walk stands at 0 */
+    u32 *at = malloc(((size_t)states + 1) * sizeof(u32));
+    r->words_read = INT64_MIN; /* not tried again */
+    for (u32 state = 0; at && state < states; state++) {
+        u32 room = 1;
+        while (3 * room < 4 * row_size(r, T_MOVES_AT, state)) room *= 2;
+        at[state] = size;
+        size += 1 + room;
     }
-    Jump *jumps = rows ? calloc(size, sizeof(Jump)) : NULL;
-    if (!jumps) {
-        free(rows);
-        return;
-    }
-    for (u32 state = 0; state < states; state++)
+    Jump *jumps = at ? calloc(size, sizeof(Jump)) : NULL;
+    for (u32 state = 0; jumps && state < states; state++) {
+        u32 mask = (state + 1 < states ? at[state + 1] : size) - at[state] - 2;
+        Jump *row = &jumps[at[state]];
+        row[0] = (Jump){mask, table(r, T_STATE_USE, state)};
         for (u32 i = table(r, T_MOVES_AT, state); i < table(r, T_MOVES_AT, (Py_ssize_t)state + 1); i++) {
             u32 class_ = table(r, T_MOVE_CLASSES, i), place = jump_place(class_);
-            while (jumps[rows[state].at + (place & rows[state].mask)].to) place++;
-            jumps[rows[state].at + (place & rows[state].mask)] =
-                (Jump){class_, state_with_use(r, table(r, T_MOVE_STATES, i))};
+            while (row[1 + (place & mask)].to) place++;
+            row[1 + (place & mask)] = (Jump){class_, at[table(r, T_MOVE_STATES, i)]};
         }
+    }
+    for (u32 word = 0; jumps && word <= r->slot_mask; word++)
+        if (r->lexemes[word].start) r->lexemes[word].start = at[r->lexemes[word].start - 1];
+    free(at);
     r->jumps = jumps;
-    r->jump_rows = rows;
 }
 
-/* Where a walk goes on, or 0: as Lexeme.start. */
-static u32 move(const Reader *r, u32 state, u32 class_) {
+static u32 use_at(const Reader *r, u32 here) { return r->jumps ? r->jumps[here].to : r->tables[T_STATE_USE][here - 1]; }
+
+static u32 move(const Reader *r, u32 here, u32 class_) {
     if (r->jumps) {
-        JumpRow row = r->jump_rows[state];
+        const Jump *row = &r->jumps[here];
         for (u32 place = jump_place(class_);; place++) {
-            const Jump *jump = &r->jumps[row.at + (place & row.mask)];
+            const Jump *jump = &row[1 + (place & row->class_)];
             if (!jump->to || jump->class_ == class_) return jump->to;
         }
     }
-    u32 low = table(r, T_MOVES_AT, state), high = table(r, T_MOVES_AT, (Py_ssize_t)state + 1);
+    u32 low = table(r, T_MOVES_AT, here - 1), high = table(r, T_MOVES_AT, here);
     while (low < high) {
         u32 middle = (low + high) / 2, there = table(r, T_MOVE_CLASSES, middle);
-        if (there == class_) return state_with_use(r, table(r, T_MOVE_STATES, middle));
+        if (there == class_) return table(r, T_MOVE_STATES, middle) + 1;
         if (there < class_) low = middle + 1;
         else high = middle;
     }
@@ -414,15 +398,15 @@ static int occurrences(Work *w) {
     r->words_read += w->words.size;
     if (r->words_read > ENOUGH_WORDS) make_jumps(r);
     for (Py_ssize_t i = 0; i < w->words.size; i++) {
-        u32 state = words[i].word == NONE ? 0 : r->lexemes[words[i].word].start;
-        for (Py_ssize_t j = i; state;) {
-            u32 here = (state - 1) >> 1;
-            if ((state - 1) & 1) ADD(Found, &w->found, words[i].start, words[j].end, r->tables[T_STATE_USE][here] - 1);
+        u32 here = words[i].word == NONE ? 0 : r->lexemes[words[i].word].start;
+        for (Py_ssize_t j = i; here;) {
+            u32 use = use_at(r, here);
+            if (use) ADD(Found, &w->found, words[i].start, words[j].end, use - 1);
             if (++j == w->words.size || words[j].start != words[j - 1].end + 1 || words[j].word == NONE ||
                 !is_soft(w->data[words[j - 1].end]))
                 break;
             u32 class_ = r->lexemes[words[j].word].class_;
-            state = class_ == NONE ? 0 : move(r, here, class_);
+            here = class_ == NONE ? 0 : move(r, here, class_);
         }
     }
     return 0;
@@ -902,14 +886,14 @@ static u32 foreign(Work *w, i32 *spoken) {
     if (!doubtful) return 0;
     i32 marks[MOST_LANGUAGES] = {0};
     if (++r->stamp == 0) {
-        memset(r->stamps, 0, r->words * sizeof(u32));
+        memset(r->stamps, 0, ((size_t)r->slot_mask + 1) * sizeof(u32));
         r->stamp = 1;
     }
     for (Py_ssize_t i = 0; i < w->words.size; i++) {
         u32 word = w->words.at[i].word;
-        if (word == NONE || r->stamps[word] == r->stamp) continue;
+        u32 bits = word == NONE ? 0 : r->lexemes[word].marks;
+        if (!bits || r->stamps[word] == r->stamp) continue;
         r->stamps[word] = r->stamp;
-        u32 bits = r->lexemes[word].marks;
         for (int k = 0; bits; k++, bits >>= 1) marks[k] += bits & 1;
     }
     *spoken = 0;
@@ -967,9 +951,10 @@ static int longest(Work *w) {
     i32 votes[MOST_LANGUAGES] = {0};
     Py_ssize_t count = w->candidates.size;
     if (!count) return 0;
-    Claim *claims = malloc((size_t)count * sizeof(Claim));
-    uint8_t *taken = calloc((size_t)w->length + 1, 1);
-    if (!claims || !taken) goto no_memory;
+    Claim *claims = room_for(&w->scratch[S_A], (size_t)count * sizeof(Claim));
+    uint8_t *taken = room_for(&w->scratch[S_B], (size_t)w->length + 1);
+    if (!claims || !taken) return -1;
+    memset(taken, 0, (size_t)w->length + 1);
     for (Py_ssize_t i = 0; i < count; i++) votes[table(r, T_ENTRY_LANGUAGE, w->candidates.at[i].entry)]++;
     for (Py_ssize_t i = 0; i < count; i++) {
         const Candidate *c = &w->candidates.at[i];
@@ -986,19 +971,13 @@ static int longest(Work *w) {
         for (i32 k = 0; k < c->count; k++)
             for (i32 at = c->parts[k].start; at < c->parts[k].end; at++) met |= taken[at];
         Candidate *new_ = Candidates_add(met & bars ? &w->lost : &w->kept);
-        if (!new_) goto no_memory;
+        if (!new_) return -1;
         *new_ = *c;
         if (met & bars) continue;
         for (i32 k = 0; k < c->count; k++)
             for (i32 at = c->parts[k].start; at < c->parts[k].end; at++) taken[at] |= mark;
     }
-    free(claims);
-    free(taken);
     return 0;
-no_memory:
-    free(claims);
-    free(taken);
-    return -1;
 }
 
 static int by_candidate(const void *a, const void *b) { /* stable: count holds the order while sorting */
@@ -1070,21 +1049,18 @@ static int in_phrases(Work *w) {
     const Reader *r = w->reader;
     u32 title = named(w, Z_TITLE);
     Py_ssize_t count = w->hits.size;
-    const Phrase **within = calloc((size_t)count + 1, sizeof *within);
-    uint8_t *decided = calloc((size_t)w->phrases.size + 1, 1), *leads = calloc((size_t)count + 1, 1);
-    if (!within || !decided || !leads) {
-        free(within);
-        free(decided);
-        free(leads);
-        return -1;
-    }
+    if (!count) return 0;
+    const Phrase **within = room_for(&w->scratch[S_A], (size_t)count * sizeof *within);
+    uint8_t *decided = room_for(&w->scratch[S_B], (size_t)w->phrases.size + 1), *leads = room_for(&w->scratch[S_C], (size_t)count);
+    if (!within || !decided || !leads) return -1;
+    memset(decided, 0, (size_t)w->phrases.size + 1);
+    memset(leads, 0, (size_t)count);
     for (Py_ssize_t i = 0; i < count; i++) {
         Hit *hit = &w->hits.at[i];
         u32 traits = table(r, T_ENTRY_TRAITS, hit->entry);
         if (traits & TITLE && !(table(r, T_ZONE_TRAITS, hit->zone) & UNTOLD) && !is_post(w, hit->start))
             hit->zone = named(w, Z_MENTION);
-        if (hit->zone != title) continue;
-        within[i] = phrase_at(w, hit->start);
+        within[i] = hit->zone == title ? phrase_at(w, hit->start) : NULL;
         if (within[i] && !(traits & SILENT) && heads(w, within[i], hit->start, hit->end, hit->entry))
             leads[i] = decided[within[i] - w->phrases.at] = 1;
     }
@@ -1094,9 +1070,6 @@ static int in_phrases(Work *w) {
         if (table(r, T_ENTRY_TRAITS, hit->entry) & (SILENT | HEAD) || !joined(w, within[i], hit->start, hit->end))
             hit->zone = named(w, Z_MODIFIER);
     }
-    free(within);
-    free(decided);
-    free(leads);
     return 0;
 }
 
@@ -1125,13 +1098,9 @@ static int unique(Work *w) {
     const Reader *r = w->reader;
     Py_ssize_t count = w->dropped.size, left = 0;
     if (!count) return 0;
-    Rank *ranks = malloc((size_t)count * sizeof(Rank));
-    Dropped *sorted = malloc((size_t)count * sizeof(Dropped));
-    if (!ranks || !sorted) {
-        free(ranks);
-        free(sorted);
-        return -1;
-    }
+    Rank *ranks = room_for(&w->scratch[S_A], (size_t)count * sizeof(Rank));
+    Dropped *sorted = room_for(&w->scratch[S_B], (size_t)count * sizeof(Dropped));
+    if (!ranks || !sorted) return -1;
     for (int pass = 0; pass < 2; pass++) {
         for (Py_ssize_t i = 0; i < count; i++) {
             const Dropped *d = &w->dropped.at[i];
@@ -1146,8 +1115,6 @@ static int unique(Work *w) {
         count = left;
     }
     w->dropped.size = count;
-    free(ranks);
-    free(sorted);
     return 0;
 }
 
@@ -1203,12 +1170,13 @@ static PyType_Spec folded_spec = {"outsourcing_classifier._native.Folded", sizeo
 
 #define WORK_ROWS(X)                                                                                      \
     X(moves) X(words) X(found) X(verbs) X(objects) X(candidates) X(kept) X(lost) X(cues) X(starts) X(start_zones) \
-    X(spans) X(phrases) X(excluded) X(owned[0]) X(owned[1]) X(hits) X(dropped)
+    X(spans) X(phrases) X(excluded) X(owned[0]) X(owned[1]) X(hits) X(dropped) X(edits)
 
 static void free_rows(Work *w) {
 #define FREE(rows) free(w->rows.at);
     WORK_ROWS(FREE)
 #undef FREE
+    for (int i = 0; i < SCRATCHES; i++) free(w->scratch[i].at);
     memset(w, 0, sizeof *w);
 }
 
@@ -1220,12 +1188,10 @@ static void reader_dealloc(Reader *self) {
     for (int i = 0; i < T_ALL; i++) free(self->tables[i]);
     free(self->codes);
     free(self->letters);
-    free(self->word_at);
-    free(self->slots);
+    free(self->letters_at);
     free(self->lexemes);
     free(self->uses);
     free(self->jumps);
-    free(self->jump_rows);
     free(self->stamps);
     free_rows(&self->spare);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
@@ -1252,40 +1218,31 @@ static int take_words(Reader *r, PyObject *blob) {
     Py_ssize_t size;
     if (PyBytes_AsStringAndSize(blob, &letters, &size) < 0) return -1;
     Py_ssize_t words = r->sizes[T_WORD_CLASS];
-    u32 slots = 64, out = 0, word = 0;
+    u32 slots = 64, word = 0, begin = 0;
     while (slots < 2 * (u32)words + 2) slots *= 2;
-    r->words = (u32)words;
     r->slot_mask = slots - 1;
     r->letters = calloc((size_t)size + PAD + 1, 1);
-    r->word_at = calloc((size_t)words + 2, sizeof(u32));
-    r->lexemes = calloc((size_t)words + 1, sizeof(Lexeme));
-    r->slots = calloc(slots, sizeof(u32));
-    r->stamps = calloc((size_t)words + 1, sizeof(u32));
-    if (!r->letters || !r->word_at || !r->lexemes || !r->slots || !r->stamps) return -1;
-    for (Py_ssize_t i = 0; i < size; i++) { /* words with one space between */
-        if (letters[i] != ' ') r->letters[out++] = (uint8_t)letters[i];
-        else if (++word <= (u32)words) r->word_at[word] = out;
-    }
-    if (word + 1 != (u32)words || words > r->sizes[T_WORD_TRAITS] || words > r->sizes[T_WORD_MARKS]) {
-        PyErr_SetString(PyExc_ValueError, "as many words as classes, traits and marks are wanted");
-        return -1;
-    }
-    r->word_at[words] = out;
-    for (word = 0; word < (u32)words; word++) {
-        const uint8_t *at = r->letters + r->word_at[word];
-        u32 length = r->word_at[word + 1] - r->word_at[word], hash = hash_of(at, (i32)length), slot = hash & r->slot_mask;
+    r->letters_at = calloc(slots, sizeof(u32));
+    r->lexemes = calloc(slots, sizeof(Lexeme));
+    r->stamps = calloc(slots, sizeof(u32));
+    if (!r->letters || !r->letters_at || !r->lexemes || !r->stamps) return -1;
+    memcpy(r->letters, letters, (size_t)size);
+    for (u32 end = 0; end <= (u32)size; end++) { /* words with one space between */
+        if (end < (u32)size && letters[end] != ' ') continue;
+        u32 length = end - begin, slot = hash_of(r->letters + begin, (i32)length) & r->slot_mask;
         uint64_t head[2];
-        head_of(at, (i32)length, head);
-        if (length > UINT16_MAX) return PyErr_SetString(PyExc_ValueError, "a word of too many letters"), -1;
-        Lexeme *lexeme = &r->lexemes[word];
-        lexeme->class_ = r->tables[T_WORD_CLASS][word];
-        lexeme->traits = (uint8_t)r->tables[T_WORD_TRAITS][word];
-        lexeme->marks = (uint16_t)r->tables[T_WORD_MARKS][word];
-        lexeme->length = (uint16_t)length;
+        if (word >= (u32)words || word >= r->sizes[T_WORD_TRAITS] || word >= r->sizes[T_WORD_MARKS] || length > UINT16_MAX)
+            return PyErr_SetString(PyExc_ValueError, "words: too many, or too long"), -1;
+        head_of(r->letters + begin, (i32)length, head);
+        while (r->lexemes[slot].length) slot = (slot + 1) & r->slot_mask;
+        Lexeme *lexeme = &r->lexemes[slot];
+        *lexeme = (Lexeme){r->tables[T_WORD_CLASS][word], 0, (uint16_t)r->tables[T_WORD_MARKS][word], (uint16_t)length,
+                           (uint8_t)r->tables[T_WORD_TRAITS][word], {0}};
         memcpy(lexeme->head, head, PAD);
+        r->letters_at[slot] = begin;
         if (lexeme->class_ != NONE && lexeme->class_ >= r->classes) r->classes = lexeme->class_ + 1;
-        while (r->slots[slot]) slot = (slot + 1) & r->slot_mask;
-        r->slots[slot] = (hash & ~r->slot_mask) | (word + 1);
+        begin = end + 1;
+        word++;
     }
     return 0;
 }
@@ -1296,10 +1253,11 @@ static int take_starts(Reader *r) {
     if (!starts) return -1;
     for (u32 i = table(r, T_MOVES_AT, 0); i < table(r, T_MOVES_AT, 1); i++) {
         u32 class_ = table(r, T_MOVE_CLASSES, i);
-        if (class_ < r->classes) starts[class_] = state_with_use(r, table(r, T_MOVE_STATES, i));
+        if (class_ < r->classes) starts[class_] = table(r, T_MOVE_STATES, i) + 1;
     }
-    for (u32 word = 0; word < r->words; word++)
-        if (r->lexemes[word].class_ != NONE) r->lexemes[word].start = starts[r->lexemes[word].class_];
+    for (u32 word = 0; word <= r->slot_mask; word++)
+        if (r->lexemes[word].length && r->lexemes[word].class_ != NONE)
+            r->lexemes[word].start = starts[r->lexemes[word].class_];
     free(starts);
     return 0;
 }
@@ -1387,7 +1345,7 @@ static u32 *points_of(PyObject *text, Py_ssize_t *size) {
     return PyUnicode_AsUCS4Copy(text);
 }
 
-int begin_work(Work *w, Reader *r, PyObject *text) {
+static int begin_fold(Work *w, Reader *r, PyObject *text) {
     Py_ssize_t size;
     u32 *points = points_of(text, &size);
     if (!points) return -1;
@@ -1399,34 +1357,33 @@ int begin_work(Work *w, Reader *r, PyObject *text) {
     w->reader = r;
     w->source = points;
     w->source_length = (i32)size;
-    w->data = fold(r, points, (i32)size, &w->length, &w->moves);
-    if (w->data && read_text(w) == 0) return 0;
+    if (fold(w, points, (i32)size) == 0) return 0;
     if (!PyErr_Occurred()) PyErr_NoMemory();
     end_work(w);
+    return -1;
+}
+
+int begin_work(Work *w, Reader *r, PyObject *text) {
+    if (begin_fold(w, r, text) < 0) return -1;
+    if (read_text(w) == 0) return 0;
+    end_work(w);
+    PyErr_NoMemory();
     return -1;
 }
 
 void end_work(Work *w) {
     Reader *r = w->reader;
     PyMem_Free(w->source);
-    free(w->data);
     w->source = NULL;
-    w->data = NULL;
-    if (r->spare.words.at || w->words.room > MOST_SPARE) free_rows(w);
+    if (r->spare.words.at || r->spare.scratch[S_RAW].at || w->source_length > MOST_SPARE) free_rows(w);
     else r->spare = *w;
 }
 
 static PyObject *reader_fold(Reader *r, PyObject *text) {
-    Py_ssize_t size;
-    u32 *points = points_of(text, &size);
-    if (!points) return NULL;
-    Moves moves = {0};
-    i32 length = 0;
-    uint8_t *data = fold(r, points, (i32)size, &length, &moves);
-    PyObject *out = data ? make_folded(data, length, &moves) : NULL;
-    PyMem_Free(points);
-    free(data);
-    free(moves.at);
+    Work w;
+    if (begin_fold(&w, r, text) < 0) return NULL;
+    PyObject *out = make_folded(w.data, w.length, &w.moves);
+    end_work(&w);
     return out;
 }
 
