@@ -37,7 +37,7 @@ enum { R_LISTED, R_RELATED, R_FULL_FORM, R_BOTH, R_TRAITS, R_CONFLICT, R_LOW, R_
 enum { Y_ZONE = 5, Y_SATURATED };
 enum { F_LABEL, F_SERVICE, F_SERVICES, F_CONFIDENCE, F_DECIDED_BY, F_REASON, F_EVIDENCE, F_DISCARDED, F_TRAITS,
        F_DELIVERY, F_LANGUAGES, F_SCORES, F_RULEBOOK, F_LENGTH, F_SOURCE, F_ALL };
-enum { TOP = 3, SHOWN = 80, ROW_CELLS = 11 };
+enum { TOP = 3, SHOWN = 80, ROW_CELLS = 11, LONGEST = 50000000 };
 
 typedef struct { double weight; i32 start, index; } Weighed;
 typedef struct { i32 start, end, order, index; } Place;
@@ -54,6 +54,7 @@ typedef struct {
     double *numbers[N_ALL];
     PyObject *objects[O_ALL];
     PyObject *citations; /* of concept and language, once asked for */
+    PyObject **spoken;   /* of the bits of languages and whether joined, once asked for */
     i32 concepts, services, bases, poles;
     double *concept_left; /* 1.0, but while a text is weighed */
     uint8_t *seen;        /* 0, but while something is counted */
@@ -293,6 +294,7 @@ static void end_answer(Answer *a) {
 static int answer(Answer *a, Judge *j, PyObject *text) {
     memset(a, 0, sizeof *a);
     a->judge = j;
+    if (PyUnicode_Check(text) && PyUnicode_GetLength(text) > LONGEST) return 1;
     if (begin_work(&a->work, j->reader, text) < 0) return -1;
     int left = 0;
     for (i32 i = 0; i < a->work.source_length && !left; i++) left = !(j->reader->codes[a->work.source[i]] & SPACE);
@@ -326,6 +328,12 @@ static PyObject *item(const Judge *j, int name, Py_ssize_t i) { return Py_XNewRe
 
 static int set(PyObject *tuple, Py_ssize_t i, PyObject *value) { return value ? PyTuple_SetItem(tuple, i, value) : -1; }
 
+/* What holds only texts, numbers and the like is in no circle: the collector need not look at it. */
+static PyObject *simple(PyObject *tuple) {
+    if (tuple) PyObject_GC_UnTrack(tuple);
+    return tuple;
+}
+
 static PyObject *span_of(const Answer *a, const Hit *hit) {
     return Py_BuildValue("(ii)", source_of(&a->work.moves, hit->start), source_of(&a->work.moves, hit->end));
 }
@@ -356,7 +364,7 @@ static PyObject *evidence_of(Answer *a, PyObject *text, const Hit *hit, double w
         set(out, 9, Py_XNewRef(PyList_GetItem(r->zones, hit->zone))) < 0 ||
         set(out, 10, PyFloat_FromDouble(weight)) < 0 || set(out, 11, citation(j, concept, language)) < 0)
         Py_CLEAR(out);
-    return out;
+    return simple(out);
 }
 
 static PyObject *discard_of(const Answer *a, PyObject *text, i32 start, i32 end, u32 entry, u32 zone, int why,
@@ -373,7 +381,7 @@ static PyObject *discard_of(const Answer *a, PyObject *text, i32 start, i32 end,
         set(out, 4, Py_XNewRef(PyList_GetItem(r->ids, entry))) < 0 ||
         set(out, 5, Py_XNewRef(PyList_GetItem(r->zones, zone))) < 0 || set(out, 6, item(j, O_WHYS, why)) < 0)
         Py_CLEAR(out);
-    return out;
+    return simple(out);
 }
 
 static int counts(const Answer *a, Py_ssize_t i) {
@@ -525,17 +533,20 @@ static u32 spoken(const Answer *a) {
     return out;
 }
 
-/* By name: rows of the reader's languages are. */
-static PyObject *languages(const Answer *a) {
-    const Reader *r = a->judge->reader;
-    u32 bits = spoken(a);
-    PyObject *out = PyList_New(0);
-    for (int k = 0; out && k < r->languages_count; k++)
-        if (bits >> k & 1 && PyList_Append(out, PyList_GetItem(r->languages, k)) < 0) Py_CLEAR(out);
-    if (out && PyList_Sort(out) < 0) Py_CLEAR(out);
-    PyObject *tuple = out ? PyList_AsTuple(out) : NULL;
-    Py_XDECREF(out);
-    return tuple;
+/* By name, as a tuple or in one text; made once for each combination. */
+static PyObject *languages(const Answer *a, int joined) {
+    Judge *j = a->judge;
+    const Reader *r = j->reader;
+    u32 bits = spoken(a), place = bits << 1 | (u32)joined;
+    if (j->spoken[place]) return Py_NewRef(j->spoken[place]);
+    PyObject *names = PyList_New(0), *space = PyUnicode_FromString(" "), *made = NULL;
+    for (int k = 0; names && k < r->languages_count; k++)
+        if (bits >> k & 1 && PyList_Append(names, PyList_GetItem(r->languages, k)) < 0) Py_CLEAR(names);
+    if (names && space && PyList_Sort(names) == 0) made = joined ? PyUnicode_Join(space, names) : PyList_AsTuple(names);
+    Py_XDECREF(names);
+    Py_XDECREF(space);
+    j->spoken[place] = made;
+    return Py_XNewRef(made);
 }
 
 static int put_number(PyObject *into, PyObject *key, double value) {
@@ -587,7 +598,7 @@ static PyObject *judge_classify(Judge *j, PyObject *text) {
         [F_DISCARDED] = all_discards(&a, text),
         [F_TRAITS] = all_traits(&a),
         [F_DELIVERY] = delivery(&a),
-        [F_LANGUAGES] = languages(&a),
+        [F_LANGUAGES] = languages(&a, 0),
         [F_SCORES] = scores(&a),
         [F_RULEBOOK] = Py_NewRef(j->objects[O_ID]),
         [F_LENGTH] = PyLong_FromLong(a.work.source_length),
@@ -694,30 +705,26 @@ static PyObject *shown(const Answer *a, Bytes *out) {
 static PyObject *named_once(const Answer *a, Bytes *out, int bases) {
     Judge *j = a->judge;
     PyObject *names = bases ? j->objects[O_BASES] : j->reader->ids;
-    for (Py_ssize_t i = 0; i < a->work.hits.size; i++) {
+    int count = 0, failed = 0;
+    u32 first = 0;
+    for (Py_ssize_t i = 0; i < a->work.hits.size && !failed; i++) {
         const Hit *hit = &a->work.hits.at[i];
         u32 name = bases ? of(j, J_CONCEPT_BASIS, concept_of(j, hit)) : hit->entry;
         if (!counts(a, i) || j->seen[name]) continue;
         j->seen[name] = 1;
-        if ((out->size && put_bytes(out, " ", 1) < 0) || put_text(out, PyList_GetItem(names, name)) < 0) {
-            out->size = -1;
-            break;
+        if (!count++) {
+            first = name;
+            continue;
         }
+        if (count == 2) failed = put_text(out, PyList_GetItem(names, first)) < 0;
+        failed = failed || put_bytes(out, " ", 1) < 0 || put_text(out, PyList_GetItem(names, name)) < 0;
     }
     for (Py_ssize_t i = 0; i < a->work.hits.size; i++) {
         const Hit *hit = &a->work.hits.at[i];
         j->seen[bases ? of(j, J_CONCEPT_BASIS, concept_of(j, hit)) : hit->entry] = 0;
     }
-    if (out->size < 0) return PyErr_Occurred() ? NULL : PyErr_NoMemory();
-    return made(out);
-}
-
-static PyObject *languages_named(const Answer *a) {
-    PyObject *names = languages(a), *space = PyUnicode_FromString(" ");
-    PyObject *out = names && space ? PyUnicode_Join(space, names) : NULL;
-    Py_XDECREF(names);
-    Py_XDECREF(space);
-    return out;
+    if (failed) return PyErr_Occurred() ? NULL : PyErr_NoMemory();
+    return count == 1 ? Py_XNewRef(PyList_GetItem(names, first)) : made(out);
 }
 
 static PyObject *judge_row(Judge *j, PyObject *text) {
@@ -740,12 +747,12 @@ static PyObject *judge_row(Judge *j, PyObject *text) {
         set(row, 6, any ? named_once(&a, &out, 0) : Py_NewRef(nothing)) < 0 ||
         set(row, 7, any ? named_once(&a, &out, 1) : Py_NewRef(nothing)) < 0 ||
         set(row, 8, mode < 0 ? Py_NewRef(nothing) : item(j, O_MODES, mode)) < 0 ||
-        set(row, 9, any ? languages_named(&a) : Py_NewRef(nothing)) < 0 ||
+        set(row, 9, languages(&a, 1)) < 0 ||
         set(row, 10, Py_NewRef(j->objects[O_OK])) < 0)
         Py_CLEAR(row);
     free(out.at);
     end_answer(&a);
-    return row;
+    return simple(row);
 }
 
 /* ---- the type ------------------------------------------------------------------------------------ */
@@ -755,9 +762,11 @@ static void judge_dealloc(Judge *j) {
     for (int i = 0; i < J_ALL; i++) free(j->tables[i]);
     for (int i = 0; i < N_ALL; i++) free(j->numbers[i]);
     for (int i = 0; i < O_ALL; i++) Py_XDECREF(j->objects[i]);
+    Py_XDECREF(j->citations);
+    for (u32 i = 0; j->spoken && i < 2u << j->reader->languages_count; i++) Py_XDECREF(j->spoken[i]);
+    free(j->spoken);
     Py_XDECREF((PyObject *)j->reader);
     Py_XDECREF((PyObject *)j->model);
-    Py_XDECREF(j->citations);
     free(j->concept_left);
     free(j->seen);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))((PyObject *)j);
@@ -802,7 +811,8 @@ static int take_all(Judge *j, PyObject *tables, PyObject *numbers, PyObject *obj
     if (PyErr_Occurred()) return -1;
     j->concept_left = malloc((size_t)(j->concepts + 1) * sizeof(double));
     j->seen = calloc((size_t)most(most(entries, j->bases), 1), 1);
-    if (!j->concept_left || !j->seen) return PyErr_NoMemory(), -1;
+    j->spoken = calloc((size_t)2 << j->reader->languages_count, sizeof *j->spoken);
+    if (!j->concept_left || !j->seen || !j->spoken) return PyErr_NoMemory(), -1;
     for (i32 i = 0; i < j->concepts; i++) j->concept_left[i] = 1.0;
     Py_ssize_t pairs = (Py_ssize_t)j->concepts * j->reader->languages_count;
     j->citations = PyList_New(pairs);

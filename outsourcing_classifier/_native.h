@@ -34,6 +34,12 @@ enum { SCOPE_SECTION, SCOPE_SENTENCE, SCOPE_OTHER, SCOPE_AFTER };
 /* why an occurrence does not count, by name */
 enum { WHY_COVERED, WHY_FOREIGN, WHY_MASKED, WHY_NEGATED, WHY_NOT_HEAD };
 
+#ifdef __GNUC__
+#define FETCH(place) __builtin_prefetch(place)
+#else
+#define FETCH(place) ((void)(place))
+#endif
+
 typedef uint32_t u32;
 typedef int32_t i32;
 

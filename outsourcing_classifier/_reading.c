@@ -20,16 +20,20 @@ enum { MOST_SPARE = 1 << 19 }; /* code points of a text whose rows are kept for 
 static int is_soft(uint8_t c) { return c == ' ' || c == '\n' || c == '-' || c == '/' || c == '\''; }
 static u32 row_size(const Reader *r, int at, u32 i) { return table(r, at, (Py_ssize_t)i + 1) - table(r, at, i); }
 
-static u32 word_of(const Reader *r, const uint8_t *letters, i32 length) {
+static u32 word_by(const Reader *r, const uint8_t *letters, i32 length, u32 hash) {
     uint64_t head[2];
     head_of(letters, length, head);
-    for (u32 slot = hash_of(letters, length) & r->slot_mask;; slot = (slot + 1) & r->slot_mask) {
+    for (u32 slot = hash & r->slot_mask;; slot = (slot + 1) & r->slot_mask) {
         const Lexeme *lexeme = &r->lexemes[slot];
         if (!lexeme->length) return NONE;
         if (lexeme->length == length && !memcmp(lexeme->head, head, PAD) &&
             (length <= PAD || !memcmp(r->letters + r->letters_at[slot] + PAD, letters + PAD, (size_t)(length - PAD))))
             return slot;
     }
+}
+
+static u32 word_of(const Reader *r, const uint8_t *letters, i32 length) {
+    return word_by(r, letters, length, hash_of(letters, length));
 }
 
 static u32 traits_of(const Reader *r, const uint8_t *letters, i32 length) {
@@ -330,11 +334,24 @@ i32 source_of(const Moves *moves, i32 position) {
 
 /* ---- matcher.occurrences --------------------------------------------------------------------------- */
 
+enum { AHEAD = 12 }; /* words whose places are on their way from memory */
+
+static void look_up(const Work *w, Word *word) {
+    const Reader *r = w->reader;
+    word->word = word_by(r, w->data + word->start, word->end - word->start, word->word);
+    if (word->word != NONE && r->jumps) FETCH(&r->jumps[r->lexemes[word->word].start]);
+}
+
 static int tokenise(Work *w) {
     const Reader *r = w->reader;
     Span token;
-    for (i32 from = 0; next_token(w->data, &from, w->length, &token);)
-        ADD(Word, &w->words, token.start, token.end, word_of(r, w->data + token.start, token.end - token.start));
+    for (i32 from = 0; next_token(w->data, &from, w->length, &token);) {
+        u32 hash = hash_of(w->data + token.start, token.end - token.start);
+        FETCH(&r->lexemes[hash & r->slot_mask]);
+        ADD(Word, &w->words, token.start, token.end, hash);
+        if (w->words.size > AHEAD) look_up(w, &w->words.at[w->words.size - 1 - AHEAD]);
+    }
+    for (Py_ssize_t i = w->words.size > AHEAD ? w->words.size - AHEAD : 0; i < w->words.size; i++) look_up(w, &w->words.at[i]);
     return 0;
 }
 
@@ -1334,7 +1351,9 @@ static PyObject *make_folded(const uint8_t *data, i32 length, const Moves *moves
 
 static u32 *points_of(PyObject *text, Py_ssize_t *size) {
     if (!PyUnicode_Check(text)) {
-        PyErr_SetString(PyExc_TypeError, "text must be str");
+        PyObject *name = PyType_GetName(Py_TYPE(text));
+        if (name) PyErr_Format(PyExc_TypeError, "text must be str, not %U", name);
+        Py_XDECREF(name);
         return NULL;
     }
     *size = PyUnicode_GetLength(text);

@@ -18,8 +18,9 @@ import re
 import time
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -395,16 +396,44 @@ class _CsvJob(_Job):
             whole = chunk.data.decode(self.codec)
         except UnicodeDecodeError as error:
             return self.refused(_undecodable(self.codec, chunk.offset, error))
+        try:
+            rows = self._plainly(whole) or self._carefully(whole)
+        except _BadRow as bad:
+            return self.refused(_csv_fault(bad.error), bad.row)
+        table, labels, services, statuses, fault = self.table(rows.texts, rows.ragged)
+        if fault is not None:
+            return self.refused(f"status {fault[1]}", fault[0])
+        mark, ours = self.delimiter, self.cells(map(_number, v) if n == "confidence" else v for n, v in table.items())
+        done = [f"{body}{mark}{own}\n" for body, own in zip(rows.bodies, ours, strict=True)]
+        for row, ending in rows.endings.items():
+            done[row] = done[row][:-1] + ending
+        data = _pack("".join(done).encode(self.codec, "backslashreplace"), self.packing)
+        return Piece(data, len(done), labels, services, statuses)
+
+    def _plainly(self, whole: str) -> _Rows | None:
+        """The rows where each is one line of as many fields as the header, ended as all are; else None."""
+        if self.ending != "\n" or "\r" in whole or self.layout.spreadsheet_safe:
+            return None
+        bodies = whole.split("\n")
+        if not bodies[-1]:
+            bodies.pop()
+        reader = csv.reader(bodies, delimiter=self.delimiter)
+        try:
+            with _Wide():
+                rows = list(reader)
+        except csv.Error:
+            return None
+        if reader.line_num != len(rows) or set(map(len, rows)) != {self.width}:
+            return None
+        return _Rows(bodies, list(map(itemgetter(self.column), rows)))
+
+    def _carefully(self, whole: str) -> _Rows:
+        """The rows, whatever they look like. Raises _BadRow."""
         lines = io.StringIO(whole, newline="\n").readlines()
         reader = csv.reader(lines, delimiter=self.delimiter)
-        column, width, endless = self.column, self.width, self.ending != "\n" or "\r" in whole
-        bodies: list[str] = []
-        texts: list[str | None] = []
-        endings: list[str] = []
-        tails: dict[int, str] = {}
-        ragged: list[int] = []
-        safe = self.layout.spreadsheet_safe
-        last = 0
+        column, width, last, safe = self.column, self.width, 0, self.layout.spreadsheet_safe
+        rows = _Rows([], [])
+        bodies, texts = rows.bodies, rows.texts
         try:
             with _Wide():
                 for fields in reader:
@@ -412,58 +441,35 @@ class _CsvJob(_Job):
                     raw = lines[last] if at == last + 1 else "".join(lines[last:at])
                     last = at
                     body = raw.rstrip("\r\n") if raw[-1] in "\r\n" else raw
-                    if endless:
-                        endings.append("\r\n" if raw.endswith("\r\n") else "\n" if raw[-1] == "\n" else self.ending)
+                    ending = "\r\n" if raw.endswith("\r\n") else "\n" if raw[-1] == "\n" else self.ending
+                    row = len(bodies)
                     if len(fields) == width:
                         texts.append(fields[column])
-                        bodies.append(self.safe(fields, body) if safe else body)
-                        continue
-                    row = len(bodies)
-                    if not fields:  # a blank line
+                        body = self.safe(fields, body) if safe else body
+                    elif not fields:  # a blank line
                         body = self.delimiter * (width - 1)
                         texts.append("")
                     elif len(fields) < width:
-                        ragged.append(row)
+                        rows.ragged.append(row)
                         texts.append(fields[column] if column < len(fields) else None)
                         body = self.safe(fields, body) + self.delimiter * (width - len(fields))
                     else:
-                        ragged.append(row)
+                        rows.ragged.append(row)
                         texts.append(fields[column])
                         cut = _prefix(self.delimiter, width, body)
-                        tails[row] = self.delimiter + self.safe(fields[width:], body[cut + 1 :])
+                        ending = self.delimiter + self.safe(fields[width:], body[cut + 1 :]) + ending
                         body = self.safe(fields[:width], body[:cut])
                     bodies.append(body)
+                    if ending != "\n":
+                        rows.endings[row] = ending
         except csv.Error as error:
-            return self.refused(_csv_fault(error), len(bodies))
-        table, labels, services, statuses, fault = self.table(texts, ragged)
-        if fault is not None:
-            return self.refused(f"status {fault[1]}", fault[0])
-        ours = self.cells(list(table.values()))
-        for row, tail in tails.items():
-            ours[row] += tail
-        if not endless:
-            endings = ["\n"] * len(bodies)
-        mark = self.delimiter
-        text = "".join([b + mark + o + e for b, o, e in zip(bodies, ours, endings, strict=True)])
-        data = _pack(text.encode(self.codec, "backslashreplace"), self.packing)
-        return Piece(data, len(bodies), labels, services, statuses)
+            raise _BadRow(len(bodies), error) from None
+        return rows
 
-    def cells(self, columns: list[list[Any]]) -> list[str]:
+    def cells(self, columns: Iterable[Iterable[str]]) -> list[str]:
         """Our cells of each row, joined; harmless in a spreadsheet."""
-        ready = [self._escaped(values) for values in columns]
-        return list(map(self.delimiter.join, zip(*ready, strict=True)))
-
-    def _escaped(self, values: list[Any]) -> list[str]:
-        """A column's cells as text, quoted where they must be; most values come again and again."""
-        cells = {}
-        for value in dict.fromkeys(values):
-            text = value if isinstance(value, str) else "" if value is None else f"{value:.4f}"
-            if text[:1] in _FORMULA and text:
-                text = _calm(text)
-            if self.delimiter in text or '"' in text or "\n" in text or "\r" in text:
-                text = '"' + text.replace('"', '""') + '"'
-            cells[value] = text
-        return [cells[value] for value in values]
+        ready = _Cells(self.delimiter)
+        return list(map(self.delimiter.join, zip(*[map(ready.__getitem__, c) for c in columns], strict=True)))
 
     def safe(self, fields: list[str], raw: str) -> str:
         """The original cells, raw, or made harmless where that is asked for and needed."""
@@ -473,6 +479,43 @@ class _CsvJob(_Job):
         writer = csv.writer(out, delimiter=self.delimiter, lineterminator="")
         writer.writerow([f if _PLAIN_NUMBER.fullmatch(f) else _calm(f) for f in fields])
         return out.getvalue()
+
+
+@dataclass(slots=True)
+class _Rows:
+    """The rows of a chunk: as they stand, without their ends, and the text of each."""
+
+    bodies: list[str]
+    texts: list[str | None]
+    ragged: list[int] = field(default_factory=list)
+    endings: dict[int, str] = field(default_factory=dict)  # other than a line feed
+
+
+class _BadRow(Exception):
+    """A row that is no CSV."""
+
+    def __init__(self, row: int, error: csv.Error) -> None:
+        super().__init__(row)
+        self.row, self.error = row, error
+
+
+class _Cells(dict[str, str]):
+    """What is written for a value: quoted where it must be. Most values come again and again."""
+
+    def __init__(self, delimiter: str) -> None:
+        super().__init__()
+        self._marks = re.compile(f"[{re.escape(delimiter)}\"\n\r]")
+
+    def __missing__(self, value: str) -> str:
+        text = _calm(value)
+        if self._marks.search(text):
+            text = '"' + text.replace('"', '""') + '"'
+        self[value] = text
+        return text
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
 
 
 def _calm(cell: str) -> str:

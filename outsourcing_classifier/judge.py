@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from outsourcing_classifier import scoring
 from outsourcing_classifier.index import Index
@@ -42,7 +43,9 @@ class Judge:
         self._silent = {basis: Trait(basis, None, None) for basis in self.rulebook.trait_poles}
 
     def classify(self, text: str) -> Classification:
-        """The whole answer."""
+        """The whole answer. Raises TypeError where ``text`` is not a str."""
+        if not isinstance(text, str):
+            raise TypeError(f"text must be str, not {type(text).__name__}")
         if not text or text.isspace():
             return self._empty(text)
         reading, weights, decision = self._decide(text)
@@ -79,9 +82,9 @@ class Judge:
             source=text,
         )
 
-    def row(self, text: str) -> Row:
-        """The answer as cells."""
-        return Row.of(self.classify(text))
+    def rows(self, texts: Iterable[str]) -> list[Row]:
+        """The answers as cells."""
+        return [Row.of(self.classify(text)) for text in texts]
 
     def view(self, text: str) -> View:
         """What the rules alone make of a text, as training wants it."""

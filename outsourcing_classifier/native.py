@@ -210,13 +210,13 @@ class NativeJudge(Judge):
 
     def classify(self, text: str) -> Classification:
         """As :meth:`Judge.classify`."""
-        known: Classification | None = self._native.classify(text) if len(text) <= _LONGEST else None
+        known: Classification | None = self._native.classify(text)
         return known or super().classify(text)
 
-    def row(self, text: str) -> Row:
-        """As :meth:`Judge.row`."""
-        known: Row | None = self._native.row(text) if len(text) <= _LONGEST else None
-        return known or super().row(text)
+    def rows(self, texts: Iterable[str]) -> list[Row]:
+        """As :meth:`Judge.rows`."""
+        row, slow = self._native.row, super().classify
+        return [row(text) or Row.of(slow(text)) for text in texts]
 
     def _poles(self) -> list[tuple[str, Trait]]:
         """The concepts of traits, each as the row that it fills in; by name."""

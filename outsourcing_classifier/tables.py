@@ -1,7 +1,7 @@
 """The bulk kernel: many texts in, columns out. Doors beside it: iterables, pandas, polars, Arrow.
 
 Every door, and files.py and engines.py, go through :func:`classify_texts`, which goes through
-``Classifier.row``; so a text has one answer wherever it stands.
+``Classifier.rows`` or ``classify``; so a text has one answer wherever it stands.
 """
 
 from __future__ import annotations
@@ -65,15 +65,10 @@ def classify_texts(
     while some := list(islice(source, _ROWS)):
         if len(known) > _KNOWN:
             known.clear()
-        rows: list[tuple[Any, ...]] = []
-        for text in some:
-            if not isinstance(text, str):
-                rows.append(_odd(text, evidence))
-                continue
-            row = known.get(text)
-            if row is None:
-                row = known[text] = _with_evidence(chosen.classify(text)) if evidence else chosen.row(text)
-            rows.append(row)
+        new = list(dict.fromkeys([t for t in some if isinstance(t, str) and t not in known]))
+        answers = map(_with_evidence, map(chosen.classify, new)) if evidence else chosen.rows(new)
+        known.update(zip(new, answers, strict=True))
+        rows = [known[t] if isinstance(t, str) else _odd(t, evidence) for t in some]
         columns_ = dict(zip(_MADE, zip(*rows, strict=True), strict=False))
         for name, values in out.items():
             values += [same[name]] * len(some) if name in same else columns_[name]

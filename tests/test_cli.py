@@ -175,7 +175,7 @@ def test_interrupted_is_130(monkeypatch: pytest.MonkeyPatch, score: Run, capsys:
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("outsourcing_classifier.classifier.Classifier.row", stop)
+    monkeypatch.setattr("outsourcing_classifier.classifier.Classifier.rows", stop)
     assert score(b"description\nx\n") == 130
     assert capsys.readouterr().err == "interrupted\n"
     assert score.left() == set()

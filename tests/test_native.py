@@ -92,7 +92,7 @@ def assert_same_answers(judges: list[tuple[Judge, Judge]], text: str) -> None:
     """Equal, and in the same order where order is no part of equality."""
     for reference, compiled in judges:
         assert repr(compiled.classify(text)) == repr(reference.classify(text))
-        assert repr(compiled.row(text)) == repr(reference.row(text))
+        assert repr(compiled.rows([text])) == repr(reference.rows([text]))
 
 
 def assert_equal(both: tuple[Matcher, Matcher], text: str) -> None:
