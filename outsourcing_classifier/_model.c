@@ -238,7 +238,7 @@ static uint8_t *copied(PyObject *folded, i32 *size) {
     if (PyBytes_AsStringAndSize(folded, &bytes, &length) < 0) return NULL;
     if (length >= INT32_MAX / 4) return PyErr_SetString(PyExc_OverflowError, "a text of more than 500 million bytes"), NULL;
     uint8_t *out = calloc((size_t)length + PAD, 1);
-    if (!out) return (uint8_t *)PyErr_NoMemory();
+    if (!out) return PyErr_NoMemory(), NULL;
     memcpy(out, bytes, (size_t)length);
     *size = (i32)length;
     return out;

@@ -15,6 +15,10 @@ static const char *const TABLES[T_ALL] = {
     "named_zones",
 };
 
+/* bits of a folded byte */
+enum { DOT = 1, COLON = 2, LINE = 4, COMMA = 8, BRACKET = 16 };
+static const uint8_t signs_of[256] = {['.'] = DOT, [':'] = COLON, ['\n'] = LINE, [','] = COMMA, ['('] = BRACKET};
+
 enum { MOST_SPARE = 1 << 19 }; /* code points of a text whose rows are kept for the next */
 
 static int is_soft(uint8_t c) { return c == ' ' || c == '\n' || c == '-' || c == '/' || c == '\''; }
@@ -58,9 +62,9 @@ static i32 rfind_byte(const uint8_t *data, i32 from, i32 to, uint8_t c) {
     return -1;
 }
 
-static i32 find_any(const uint8_t *data, i32 from, i32 to, const char *set) {
+static i32 find_any(const uint8_t *data, i32 from, i32 to, int set) {
     for (i32 i = from; i < to; i++)
-        if (data[i] && strchr(set, data[i])) return i;
+        if (signs_of[data[i]] & set) return i;
     return -1;
 }
 
@@ -575,7 +579,7 @@ static int is_code(const uint8_t *data, i32 from, i32 to) {
 static i32 title_end(const uint8_t *data, i32 n) {
     i32 position = 0, end = 0, found = -1;
     for (int i = 0; i < 5; i++) {
-        found = find_any(data, position, least(n, position + TITLE_BYTES), ".:\n");
+        found = find_any(data, position, least(n, position + TITLE_BYTES), DOT | COLON | LINE);
         end = found >= 0 ? found : least(n, position + TITLE_BYTES);
         int brief = count_tokens(data, position, end) < 2 && end - position < 6;
         if (found < 0 || !(is_code(data, position, end) || brief) || end + 1 >= n) break;
@@ -584,7 +588,7 @@ static i32 title_end(const uint8_t *data, i32 n) {
     if (found < 0 && n > TITLE_BYTES) end = TITLE_BYTES;
     if (count_tokens(data, position, end) <= TITLE_WORDS && (found >= 0 || end == n)) return end;
     if (n <= 2 * TITLE_BYTES) {
-        i32 comma = find_any(data, 12, end, ",(");
+        i32 comma = find_any(data, 12, end, COMMA | BRACKET);
         return comma >= 0 ? comma : after_words(data, 0, 12, end);
     }
     return 0;
@@ -595,10 +599,10 @@ static int is_heading(const Work *w, i32 start, i32 end, int strict) {
     const uint8_t *d = w->data;
     i32 before = start, floor = most(0, start - 3);
     while (before > floor && (d[before - 1] == ' ' || d[before - 1] == '-' || d[before - 1] == '/')) before--;
-    if (before > floor && !(d[before - 1] && strchr(".:\n,(", d[before - 1]))) return 0;
+    if (before > floor && !(signs_of[d[before - 1]] & (DOT | COLON | LINE | COMMA | BRACKET))) return 0;
     i32 after = end, roof = least(w->length, end + 3);
     while (after < roof && d[after] == ' ') after++;
-    if (after == roof || (d[after] && strchr(".:\n-", d[after]))) return 1;
+    if (after == roof || d[after] == '-' || signs_of[d[after]] & (DOT | COLON | LINE)) return 1;
     if (strict) return 0;
     i32 first = source_of(&w->moves, start), following = source_of(&w->moves, end);
     i32 stop = least(w->source_length, following + 3);
@@ -667,7 +671,7 @@ static int phrase(Work *w, i32 since, i32 to) {
     Span head = {0, 0};
     int any = 0, ranks;
     for (i32 at = since;;) {
-        i32 comma = find_any(w->data, at + 1, to, ",(");
+        i32 comma = find_any(w->data, at + 1, to, COMMA | BRACKET);
         if (!edges(w, at, comma >= 0 ? comma : to, &head, &ranks)) break;
         any = 1;
         if (comma < 0 || !ranks) break;
@@ -725,7 +729,7 @@ static int zones(Work *w) {
                 *new_ = (Stretch){most(most(since, floor), w->title_end), to >= 0 ? to : roof, zone};
             }
         } else { /* zones._phrase_end */
-            i32 limit = least(n, c->end + PHRASE_BYTES), found = find_any(d, c->end + 1, limit, ".,:(\n");
+            i32 limit = least(n, c->end + PHRASE_BYTES), found = find_any(d, c->end + 1, limit, DOT | COMMA | COLON | BRACKET | LINE);
             Stretch *new_ = Stretchs_add(&next);
             if (!new_) goto no_memory;
             *new_ = (Stretch){c->end, after_words(d, c->end, PHRASE_WORDS, found >= 0 ? found : limit), zone};
