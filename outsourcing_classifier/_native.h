@@ -116,8 +116,8 @@ static inline void *room_for(Bytes *rows, size_t size) {
 
 enum {
     T_MOVES_AT, T_MOVE_CLASSES, T_MOVE_STATES, T_STATE_USE, T_RULES_AT, T_RULES, T_MASKS_AT, T_MASKS, T_CUES_AT,
-    T_CUES, T_OBJECTS_AT, T_OBJECTS, T_VERBS, T_VERB_SETS_AT, T_VERB_SETS, T_WORD_CLASS, T_WORD_TRAITS,
-    T_WORD_MARKS, T_ENTRY_TRAITS, T_ENTRY_LANGUAGE, T_ENTRY_RANK, T_ENTRY_ORDER, T_ENTRY_CONCEPT, T_GAPS,
+    T_CUES, T_OBJECTS_AT, T_OBJECTS, T_VERBS, T_VERB_SETS_AT, T_VERB_SETS, T_TOKEN_CLASS, T_SPECIAL_TRAITS,
+    T_SPECIAL_MARKS, T_ENTRY_TRAITS, T_ENTRY_LANGUAGE, T_ENTRY_RANK, T_ENTRY_ORDER, T_ENTRY_CONCEPT, T_GAPS,
     T_CUE_EFFECT, T_CUE_SCOPE, T_CUE_ZONE, T_ZONE_TRAITS, T_LANGUAGE_HEAD_LAST, T_LANGUAGE_FOREIGN, T_CODES,
     T_NAMED_ZONES, T_ALL
 };
@@ -159,8 +159,9 @@ struct Reader {
     PyObject *entries; /* rules, actions, masks */
     PyObject *reasons; /* Why members, in the order of WHY_ above */
     PyObject *languages, *ids, *zones, *make_hit, *make_dropped, *endings;
-    u32 *tables[T_ALL];
+    const u32 *tables[T_ALL]; /* of the views */
     Py_ssize_t sizes[T_ALL];
+    Py_buffer views[T_ALL];
     u32 *codes; /* by code point; 0: not yet looked up */
     uint8_t *letters; /* all words of the vocabulary, and PAD */
     Lexeme *lexemes;  /* the vocabulary as an open hash table: a word is its place there */

@@ -1,5 +1,5 @@
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 class Folded:
@@ -11,8 +11,9 @@ class Reader:
     def __new__(
         cls,
         *,
-        tables: Mapping[str, array[int]],
+        tables: Mapping[str, Sequence[int]],
         words: bytes,
+        special: bytes,
         look: Callable[[int], int],
         spell: Callable[[int], bytes],
         entries: list[Any],

@@ -9,8 +9,8 @@ back. Everything is linear in the length of the text. */
 
 static const char *const TABLES[T_ALL] = {
     "moves_at", "move_classes", "move_states", "state_use", "rules_at", "rules", "masks_at", "masks", "cues_at",
-    "cues", "objects_at", "objects", "verbs", "verb_sets_at", "verb_sets", "word_class", "word_traits",
-    "word_marks", "entry_traits", "entry_language", "entry_rank", "entry_order", "entry_concept", "gaps",
+    "cues", "objects_at", "objects", "verbs", "verb_sets_at", "verb_sets", "token_class", "special_traits",
+    "special_marks", "entry_traits", "entry_language", "entry_rank", "entry_order", "entry_concept", "gaps",
     "cue_effect", "cue_scope", "cue_zone", "zone_traits", "language_head_last", "language_foreign", "codes",
     "named_zones",
 };
@@ -1206,7 +1206,8 @@ static void reader_dealloc(Reader *self) {
     PyObject *held[] = {self->look, self->spell, self->entries, self->reasons, self->languages, self->ids,
                         self->zones, self->make_hit, self->make_dropped, self->endings};
     for (size_t i = 0; i < sizeof held / sizeof *held; i++) Py_XDECREF(held[i]);
-    for (int i = 0; i < T_ALL; i++) free(self->tables[i]);
+    for (int i = 0; i < T_ALL; i++)
+        if (self->views[i].obj) PyBuffer_Release(&self->views[i]);
     free(self->codes);
     free(self->letters);
     free(self->letters_at);
@@ -1221,49 +1222,69 @@ static void reader_dealloc(Reader *self) {
 
 static int take_table(Reader *r, int name, PyObject *tables) {
     PyObject *row = PyDict_GetItemString(tables, TABLES[name]); /* borrowed */
-    Py_buffer view;
-    if (!row) {
-        PyErr_SetString(PyExc_KeyError, TABLES[name]);
-        return -1;
-    }
-    if (PyObject_GetBuffer(row, &view, PyBUF_SIMPLE) < 0) return -1;
-    r->sizes[name] = view.len / 4;
-    r->tables[name] = malloc((size_t)view.len + 4);
-    if (r->tables[name]) memcpy(r->tables[name], view.buf, (size_t)view.len);
-    PyBuffer_Release(&view);
-    return r->tables[name] ? 0 : -1;
+    if (!row) return PyErr_SetString(PyExc_KeyError, TABLES[name]), -1;
+    if (PyObject_GetBuffer(row, &r->views[name], PyBUF_SIMPLE) < 0) return -1;
+    r->sizes[name] = r->views[name].len / (Py_ssize_t)sizeof(u32);
+    r->tables[name] = r->views[name].buf;
+    return 0;
 }
 
-static int take_words(Reader *r, PyObject *blob) {
-    char *letters;
-    Py_ssize_t size;
-    if (PyBytes_AsStringAndSize(blob, &letters, &size) < 0) return -1;
-    Py_ssize_t words = r->sizes[T_WORD_CLASS];
-    u32 slots = 64, word = 0, begin = 0;
+/* The lexeme of a word; a new one has no class. NULL: an exception. */
+static Lexeme *lexeme_of(Reader *r, u32 begin, u32 end) {
+    const uint8_t *letters = r->letters + begin;
+    i32 length = (i32)(end - begin);
+    u32 word = word_of(r, letters, length), slot = hash_of(letters, length) & r->slot_mask;
+    uint64_t head[2];
+    if (word != NONE) return &r->lexemes[word];
+    if (!length || length > UINT16_MAX) return PyErr_SetString(PyExc_ValueError, "a word without letters, or too long"), NULL;
+    while (r->lexemes[slot].length) slot = (slot + 1) & r->slot_mask;
+    Lexeme *lexeme = &r->lexemes[slot];
+    head_of(letters, length, head);
+    memcpy(lexeme->head, head, PAD);
+    lexeme->class_ = NONE;
+    lexeme->length = (uint16_t)length;
+    r->letters_at[slot] = begin;
+    return lexeme;
+}
+
+/* The vocabulary: tokens with their classes, then words that mean something else; each with one space between. */
+static int take_words(Reader *r, PyObject *tokens, PyObject *special) {
+    PyObject *rows[2] = {tokens, special};
+    char *letters[2];
+    Py_ssize_t sizes[2], words = r->sizes[T_TOKEN_CLASS] + r->sizes[T_SPECIAL_TRAITS];
+    for (int i = 0; i < 2; i++)
+        if (PyBytes_AsStringAndSize(rows[i], &letters[i], &sizes[i]) < 0) return -1;
+    u32 slots = 64, begin = 0;
     while (slots < 2 * (u32)words + 2) slots *= 2;
     r->slot_mask = slots - 1;
-    r->letters = calloc((size_t)size + PAD + 1, 1);
+    r->letters = calloc((size_t)(sizes[0] + sizes[1]) + PAD + 2, 1);
     r->letters_at = calloc(slots, sizeof(u32));
     r->lexemes = calloc(slots, sizeof(Lexeme));
     r->stamps = calloc(slots, sizeof(u32));
     if (!r->letters || !r->letters_at || !r->lexemes || !r->stamps) return -1;
-    memcpy(r->letters, letters, (size_t)size);
-    for (u32 end = 0; end <= (u32)size; end++) { /* words with one space between */
-        if (end < (u32)size && letters[end] != ' ') continue;
-        u32 length = end - begin, slot = hash_of(r->letters + begin, (i32)length) & r->slot_mask;
-        uint64_t head[2];
-        if (word >= (u32)words || word >= r->sizes[T_WORD_TRAITS] || word >= r->sizes[T_WORD_MARKS] || length > UINT16_MAX)
-            return PyErr_SetString(PyExc_ValueError, "words: too many, or too long"), -1;
-        head_of(r->letters + begin, (i32)length, head);
-        while (r->lexemes[slot].length) slot = (slot + 1) & r->slot_mask;
-        Lexeme *lexeme = &r->lexemes[slot];
-        *lexeme = (Lexeme){r->tables[T_WORD_CLASS][word], 0, (uint16_t)r->tables[T_WORD_MARKS][word], (uint16_t)length,
-                           (uint8_t)r->tables[T_WORD_TRAITS][word], {0}};
-        memcpy(lexeme->head, head, PAD);
-        r->letters_at[slot] = begin;
-        if (lexeme->class_ != NONE && lexeme->class_ >= r->classes) r->classes = lexeme->class_ + 1;
-        begin = end + 1;
-        word++;
+    for (int i = 0; i < 2; i++) {
+        u32 stop = begin + (u32)sizes[i];
+        Py_ssize_t number = 0, count = r->sizes[i ? T_SPECIAL_TRAITS : T_TOKEN_CLASS];
+        memcpy(r->letters + begin, letters[i], (size_t)sizes[i]);
+        r->letters[stop] = ' ';
+        for (u32 end = begin; end <= stop && sizes[i]; end++) {
+            if (r->letters[end] != ' ') continue;
+            Lexeme *lexeme = number < count ? lexeme_of(r, begin, end) : NULL;
+            if (!lexeme) break;
+            if (i) {
+                lexeme->traits = (uint8_t)table(r, T_SPECIAL_TRAITS, number);
+                lexeme->marks = (uint16_t)table(r, T_SPECIAL_MARKS, number);
+            } else {
+                lexeme->class_ = table(r, T_TOKEN_CLASS, number);
+                if (lexeme->class_ != NONE) r->classes = (u32)most((i32)r->classes, (i32)lexeme->class_ + 1);
+            }
+            number++;
+            begin = end + 1;
+        }
+        if (PyErr_Occurred()) return -1;
+        if (number != count || (count && begin != stop + 1))
+            return PyErr_SetString(PyExc_ValueError, "as many words as numbers are wanted"), -1;
+        begin = stop + 1;
     }
     return 0;
 }
@@ -1298,12 +1319,12 @@ static int take_uses(Reader *r) {
 }
 
 static PyObject *reader_new(PyTypeObject *type, PyObject *args, PyObject *names) {
-    static char *keys[] = {"tables", "words", "look", "spell", "entries", "ids", "first_action", "first_mask",
+    static char *keys[] = {"tables", "words", "special", "look", "spell", "entries", "ids", "first_action", "first_mask",
                            "languages", "zones", "reasons", "endings", "make_hit", "make_dropped", NULL};
-    PyObject *tables, *words, *look, *spell, *entries, *ids, *languages, *zones_, *reasons, *endings, *hit, *dropped;
+    PyObject *tables, *words, *special, *look, *spell, *entries, *ids, *languages, *zones_, *reasons, *endings, *hit, *dropped;
     unsigned int first_action, first_mask;
-    if (!PyArg_ParseTupleAndKeywords(args, names, "O!O!OOO!O!IIO!O!O!OOO", keys, &PyDict_Type, &tables, &PyBytes_Type,
-                                     &words, &look, &spell, &PyList_Type, &entries, &PyList_Type, &ids, &first_action,
+    if (!PyArg_ParseTupleAndKeywords(args, names, "O!O!O!OOO!O!IIO!O!O!OOO", keys, &PyDict_Type, &tables, &PyBytes_Type,
+                                     &words, &PyBytes_Type, &special, &look, &spell, &PyList_Type, &entries, &PyList_Type, &ids, &first_action,
                                      &first_mask, &PyList_Type, &languages, &PyList_Type, &zones_, &PyList_Type,
                                      &reasons, &endings, &hit, &dropped))
         return NULL;
@@ -1327,7 +1348,7 @@ static PyObject *reader_new(PyTypeObject *type, PyObject *args, PyObject *names)
         if (take_table(r, i, tables) < 0) goto failed;
     for (Py_ssize_t i = 0; i < r->sizes[T_GAPS]; i++) r->widest_gap = most(r->widest_gap, (i32)r->tables[T_GAPS][i]);
     r->codes = calloc(CODE_POINTS, sizeof(u32));
-    if (!r->codes || take_words(r, words) < 0 || take_starts(r) < 0 || take_uses(r) < 0) goto failed;
+    if (!r->codes || take_words(r, words, special) < 0 || take_starts(r) < 0 || take_uses(r) < 0) goto failed;
     for (i32 c = 0; c < least((i32)r->sizes[T_CODES], CODE_POINTS); c++) r->codes[c] = with_event((u32)c, r->tables[T_CODES][c]);
     return (PyObject *)r;
 failed:

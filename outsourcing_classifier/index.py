@@ -17,7 +17,7 @@ import os
 import sys
 import zlib
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from itertools import accumulate
 from pathlib import Path
@@ -26,7 +26,7 @@ from typing import NamedTuple
 from outsourcing_classifier.rulebook import HOME, Pattern, Rulebook, RulebookError, Slot, digest
 from outsourcing_classifier.text import Folded, Folder
 
-_MAGIC = b"outsourcing_classifier index 3\n"
+_MAGIC = b"outsourcing_classifier index 4\n"
 _ROLES = ("rule", "mask", "cue", "object", "verb")
 ARRAYS = (
     "token_class",  # token -> class
@@ -65,16 +65,23 @@ class Use(NamedTuple):
 class Index:
     """A rulebook with its compiled terms."""
 
-    def __init__(self, rulebook: Rulebook, tokens: Sequence[bytes], arrays: dict[str, array[int]]) -> None:
+    def __init__(self, rulebook: Rulebook, words: bytes, arrays: Mapping[str, Sequence[int]]) -> None:
         self.rulebook = rulebook
         self.arrays = arrays
-        self.tokens = tokens
-        self.class_of = dict(zip(tokens, arrays["token_class"], strict=True))
+        self.words = words  # the tokens, with a space between
         self._state_use = arrays["state_use"]
         self._moves: list[dict[int, int] | None] = [None] * len(self._state_use)
         self._uses: dict[int, Use] = {}
         self.gender_endings = frozenset[bytes]().union(*(x.gender_endings for x in rulebook.languages.values()))
-        self._folder = Folder(self.class_of, self.gender_endings)
+
+    @cached_property
+    def class_of(self) -> dict[bytes, int]:
+        """The class of each token."""
+        return dict(zip(self.words.split(b" "), self.arrays["token_class"], strict=True))
+
+    @cached_property
+    def _folder(self) -> Folder:
+        return Folder(self.class_of, self.gender_endings)
 
     @classmethod
     def open(cls, profile: str = "article", path: str | Path | None = None) -> Index:
@@ -105,12 +112,13 @@ class Index:
         head = {
             "compiler": compiler(),
             "rulebook": self.rulebook.to_plain(),
-            "tokens": b" ".join(self.tokens).decode("ascii"),
+            "words": len(self.words),
             "lengths": [len(self.arrays[name]) for name in ARRAYS],
         }
         text = json.dumps(head, ensure_ascii=False, separators=(",", ":")).encode()
-        body = b"".join(_little_endian(self.arrays[name]).tobytes() for name in ARRAYS)
-        whole = _MAGIC + len(text).to_bytes(8, "little") + text + body
+        front = _MAGIC + len(text).to_bytes(8, "little") + text + self.words
+        front += b" " * (-len(front) % 4)  # numbers begin where numbers may
+        whole = front + b"".join(_little_endian(array("I", self.arrays[name])).tobytes() for name in ARRAYS)
         return whole + zlib.crc32(whole).to_bytes(4, "little")
 
     @classmethod
@@ -126,14 +134,14 @@ class Index:
         if head["rulebook"]["sha256"] != sha256 or head["compiler"] != compiler():
             raise ValueError("the index is of other rules or of another version")
         at = start + size
-        view = memoryview(data)
-        arrays: dict[str, array[int]] = {}
+        words = data[at : at + head["words"]]
+        at += len(words) + -(at + len(words)) % 4
+        arrays: dict[str, Sequence[int]] = {}
         for name, length in zip(ARRAYS, head["lengths"], strict=True):
-            arrays[name] = array("I")
-            arrays[name].frombytes(view[at : at + 4 * length])
-            arrays[name] = _little_endian(arrays[name])
+            view = memoryview(data)[at : at + 4 * length].cast("I")  # not copied: there are millions
+            arrays[name] = view if sys.byteorder == "little" else _little_endian(array("I", view))
             at += 4 * length
-        return cls(Rulebook.from_plain(head["rulebook"], profile), head["tokens"].encode().split(b" "), arrays)
+        return cls(Rulebook.from_plain(head["rulebook"], profile), words, arrays)
 
     def keep(self, path: Path) -> None:
         """Write the index, at once or not at all; a place that cannot be written is no error."""
@@ -190,7 +198,7 @@ class Index:
     def size(self) -> dict[str, int]:
         """How many tokens and classes of them, states and moves between them the index holds."""
         return {
-            "tokens": len(self.tokens),
+            "tokens": len(self.arrays["token_class"]),
             "classes": max(self.arrays["token_class"], default=-1) + 1,
             "states": len(self._state_use),
             "moves": len(self.arrays["move_classes"]),
@@ -248,7 +256,7 @@ class _Builder:
             "verbs": array("I", [verb_sets.setdefault(u[-1], len(verb_sets)) for u in uses]),
             **_ragged("verb_sets", list(verb_sets)),
         }
-        return Index(rulebook, list(self._tokens), arrays)
+        return Index(rulebook, b" ".join(self._tokens), arrays)
 
     def _determine(self, classes: Sequence[tuple[int, ...]]) -> tuple[list[dict[int, int]], list[tuple[int, ...]]]:
         """Moves by class and patterns that end, for each state; a state is a group of nodes."""

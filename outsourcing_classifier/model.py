@@ -76,9 +76,9 @@ def _pair(first: bytes, second: bytes) -> str:
 
 @dataclass(frozen=True)
 class Model:
-    """A loaded model. Make one with :meth:`open`; ``vocabulary`` maps a feature to its row."""
+    """A loaded model. Make one with :meth:`open`; ``names`` holds the feature of each row, one a line, in ASCII."""
 
-    vocabulary: Mapping[str, int]
+    names: bytes
     idf: array[float]
     weights: array[float]  # rows of len(CLASSES)
     bias: tuple[float, ...]
@@ -110,18 +110,19 @@ class Model:
                 f"{home}: trained with another rulebook ({manifest['rulebook'][:12]}, now "
                 f"{rulebook_sha256[:12]}); train again"
             )
-        vocabulary = {name: i for i, name in enumerate(names.decode("utf-8").split("\n"))}
         numbers = array("d")
         numbers.frombytes(data)
         if sys.byteorder == "big":
             numbers.byteswap()
-        size = len(vocabulary)
+        size = names.count(b"\n") + 1
         if len(numbers) != size * (1 + len(CLASSES)):
             raise ModelError(f"{home}: {len(numbers)} numbers for {size} features")
-        if not all(map(math.isfinite, numbers)):
+        if not names.isascii():
+            raise ModelError(f"{home / 'vocabulary.txt'}: not ASCII")
+        if not math.isfinite(sum(map(abs, numbers))):
             raise ModelError(f"{home}: a number that is none (NaN or infinite)")
         return cls(
-            vocabulary,
+            names,
             numbers[:size],
             numbers[size:],
             tuple(manifest["bias"]),
@@ -133,13 +134,12 @@ class Model:
         """Write the model as ``manifest.json``, ``vocabulary.txt`` and ``arrays.bin``."""
         home = Path(path)
         home.mkdir(parents=True, exist_ok=True)
-        names = "\n".join(self.vocabulary).encode("utf-8")
         numbers = array("d", [*self.idf, *self.weights])
         if sys.byteorder == "big":
             numbers.byteswap()
         data = numbers.tobytes()
-        manifest = {**self.manifest, "sha256": hashlib.sha256(names + data).hexdigest()}
-        (home / "vocabulary.txt").write_bytes(names)
+        manifest = {**self.manifest, "sha256": hashlib.sha256(self.names + data).hexdigest()}
+        (home / "vocabulary.txt").write_bytes(self.names)
         (home / "arrays.bin").write_bytes(data)
         text = json.dumps(manifest, indent=1, ensure_ascii=False, sort_keys=True)
         (home / "manifest.json").write_text(text + "\n", "utf-8")
@@ -199,8 +199,7 @@ class Model:
             from outsourcing_classifier import _native
         except ImportError:
             return None
-        names = "\n".join(self.vocabulary).encode("ascii")
-        return _native.Model(names, self.idf, self.weights, self.bias, self.threshold)
+        return _native.Model(self.names, self.idf, self.weights, self.bias, self.threshold)
 
     def count(self, data: bytes) -> dict[int, int]:
         """How often each known feature stands in folded text, by row."""
@@ -251,8 +250,13 @@ class Model:
         return {}
 
     @cached_property
+    def vocabulary(self) -> dict[str, int]:
+        """The row of each feature."""
+        return {name: row for row, name in enumerate(self._names)}
+
+    @cached_property
     def _names(self) -> list[str]:
-        return list(self.vocabulary)
+        return self.names.decode("ascii").split("\n")
 
     @cached_property
     def _idf(self) -> list[float]:

@@ -35,6 +35,7 @@ else:
     BUILT = True
 
 _NONE = 0xFFFFFFFF
+_OUTSIDE = 32  # the bit of an entry's traits
 _LONGEST = 50_000_000  # code points that C reads, in 32-bit places
 _NAMED_ZONES = ("title", "body", "duties", "employer", "requirements", "sole_requirements", "mention", "modifier")
 _DROPPED = (Why.COVERED, Why.FOREIGN, Why.MASKED, Why.NEGATED, Why.NOT_HEAD)
@@ -75,26 +76,33 @@ class NativeMatcher(Matcher):
         languages = list(book.languages)
         zones = sorted(ZONES)
         entries: list[Rule | Action | Mask] = [*book.rules, *book.actions, *book.masks]
-        words, traits, marks = _vocabulary(index, Heads(book.languages))
-        order = {entry.id: i for i, entry in enumerate(sorted(entries, key=lambda e: e.id))}
+        special, traits, marks = _special(Heads(book.languages), [x.marks for x in book.languages.values()])
+        order = {id_: i for i, id_ in enumerate(sorted(e.id for e in entries))}
         self.entries = entries
-        self.concepts = list(dict.fromkeys(getattr(e, "concept", "") for e in entries))
+        self.entry_concepts = [getattr(e, "concept", "") for e in entries]
+        self.concepts = list(dict.fromkeys(self.entry_concepts))
+        self.entry_kinds = [getattr(e, "kind", "mask") for e in entries]
         concepts = {concept: i for i, concept in enumerate(self.concepts)}
+        spoken = {language: i for i, language in enumerate(languages)}
+        kinds = dict.fromkeys(self.entry_kinds)
+        of_kind = {k: _bits(k == "mask", k == "head", k == "title", k in SILENT, k == "trait") for k in kinds}
+        outside = {c: _OUTSIDE * c.startswith("outside.") for c in self.concepts}
+        ranks = {kind: 0 if kind == "mask" else RANK.get(kind, 9) for kind in kinds}
+        pairs = list(zip(self.entry_kinds, self.entry_concepts, strict=True))
         tables = {
             **{name: index.arrays[name] for name in ARRAYS},
-            "word_class": index.arrays["token_class"] + _row([_NONE] * (len(words) - len(index.tokens))),
-            "word_traits": traits,
-            "word_marks": marks,
-            "entry_traits": _row(self._traits_of(e) for e in entries),
-            "entry_language": _row(languages.index(e.language) for e in entries),
-            "entry_rank": _row(0 if isinstance(e, Mask) else RANK.get(e.kind, 9) for e in entries),
-            "entry_order": _row(order[e.id] for e in entries),
-            "entry_concept": _row(concepts[getattr(e, "concept", "")] for e in entries),
+            "special_traits": traits,
+            "special_marks": marks,
+            "entry_traits": _row([of_kind[kind] | outside[concept] for kind, concept in pairs]),
+            "entry_language": _row([spoken[e.language] for e in entries]),
+            "entry_rank": _row([ranks[kind] for kind in self.entry_kinds]),
+            "entry_order": _row([order[e.id] for e in entries]),
+            "entry_concept": _row([concepts[concept] for concept in self.entry_concepts]),
             "gaps": _row(a.gap for a in book.actions),
             "cue_effect": _row(EFFECTS.index(c.effect) for c in book.cues),
             "cue_scope": _row(_SCOPES.get(c.scope, 2) for c in book.cues),
             "cue_zone": _row(zones.index(c.zone) if c.zone else 0 for c in book.cues),
-            "zone_traits": _row((z in UNTOLD) | (z in TELLING) << 1 for z in zones),
+            "zone_traits": _row(_bits(z in UNTOLD, z in TELLING) for z in zones),
             "language_head_last": _row(x.head == "last" for x in book.languages.values()),
             "language_foreign": _row(x.foreign_words for x in book.languages.values()),
             "codes": _row(map(code, range(256))),
@@ -102,7 +110,8 @@ class NativeMatcher(Matcher):
         }
         self.reader = _native.Reader(
             tables=tables,
-            words=b" ".join(words),
+            words=index.words,
+            special=special,
             look=code,
             spell=spelt,
             entries=entries,
@@ -126,11 +135,6 @@ class NativeMatcher(Matcher):
             return super().read(text)
         return Reading(*self.reader.read(text))
 
-    def _traits_of(self, entry: Rule | Action | Mask) -> int:
-        kind = "" if isinstance(entry, Mask) else entry.kind
-        marks = (isinstance(entry, Mask), kind == "head", kind == "title", kind in SILENT, kind == "trait")
-        return sum(mark << i for i, mark in enumerate((*marks, entry.id in self._outside)))
-
 
 class NativeJudge(Judge):
     """Judges with ``_native.Judge``; what the model answers, and a text of nothing, is left to the parent."""
@@ -139,7 +143,7 @@ class NativeJudge(Judge):
         super().__init__(index, matcher, model, least)
         self._parts = index, model, least
         book, concepts, poles = index.rulebook, matcher.concepts, self._poles()
-        kinds = sorted({e.kind for e in (*book.rules, *book.actions)})
+        kinds = sorted({*matcher.entry_kinds, "mask"})
         services = sorted(book.service_names)
         bases = sorted({book.basis(c) for c in concepts})
         modes = sorted({c.partition(".")[2] for c in concepts if c.startswith("delivery.")})
@@ -147,7 +151,7 @@ class NativeJudge(Judge):
         weights = book.weights
         sides = [book.side(c) if c else None for c in concepts]
         tables = {
-            "entry_kind": (kinds.index(getattr(e, "kind", kinds[0])) for e in matcher.entries),
+            "entry_kind": map({kind: i for i, kind in enumerate(kinds)}.__getitem__, matcher.entry_kinds),
             "kind_traits": map(_kind_traits, kinds),
             "zone_traits": ((z in BODY) | (z == "title") << 1 for z in sorted(ZONES)),
             "concept_side": map(_SIDES.index, sides),
@@ -226,7 +230,11 @@ class NativeJudge(Judge):
 
 
 def _kind_traits(kind: str) -> int:
-    marks = (kind in WEAK, kind in ACTIVITY, kind == "hint", kind == "trait", kind == "delivery", kind == "model")
+    alone = (kind == name for name in ("hint", "trait", "delivery", "model"))
+    return _bits(kind in WEAK, kind in ACTIVITY, *alone)
+
+
+def _bits(*marks: bool) -> int:
     return sum(mark << i for i, mark in enumerate(marks))
 
 
@@ -235,20 +243,13 @@ def _place(rows: Sequence[str], name: str | None) -> int:
     return rows.index(name) + 1 if name in rows else 0
 
 
-def _vocabulary(index: Index, heads: Heads) -> tuple[list[bytes], array[int], array[int]]:
-    """The index's tokens and the words that mean something in a title or mark a language; by word, bits of what
-    it does in a title and of the languages that it marks."""
-    roles: Sequence[frozenset[bytes]]
+def _special(heads: Heads, marks: Sequence[frozenset[bytes]]) -> tuple[bytes, array[int], array[int]]:
+    """The words that mean something in a title or mark a language; by word, bits of what it does in a title and of
+    the languages that it marks."""
     roles = (heads.stops, heads.skips, heads.breaks, heads.joins, heads.tails, heads.ranks)
-    marked = [x.marks for x in index.rulebook.languages.values()]
-    special = {w for w in frozenset[bytes]().union(*roles, *marked) if b" " not in w}  # else no token, never met
-    words = [*index.tokens, *sorted(special - index.class_of.keys())]
-    traits, marks = (array("I", bytes(4 * len(words))) for _ in range(2))
-    for place, word in enumerate(words):
-        if word in special:
-            for row, sets in ((traits, roles), (marks, marked)):
-                row[place] = sum((word in known) << i for i, known in enumerate(sets))
-    return words, traits, marks
+    words = sorted(w for w in frozenset[bytes]().union(*roles, *marks) if b" " not in w)  # else never met
+    in_titles, in_languages = (_row([_bits(*(w in s for s in sets)) for w in words]) for sets in (roles, marks))
+    return b" ".join(words), in_titles, in_languages
 
 
 def _row(numbers: Iterable[int]) -> array[int]:

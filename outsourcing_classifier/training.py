@@ -220,7 +220,7 @@ def train(
         "held_out": curve,
     }
     return Model(
-        {name: i for i, name in enumerate(final.names)},
+        "\n".join(final.names).encode("ascii"),
         array("d", final.idf),
         array("d", (final.weights / temperature).ravel()),
         tuple(manifest["bias"]),

@@ -146,7 +146,7 @@ def test_numbers_that_are_none_are_refused(folder: Path) -> None:
     model = Model.open(folder)
     numbers = array("d", model.weights)
     numbers[5] = math.nan
-    Model(model.vocabulary, model.idf, numbers, model.bias, model.threshold, model.manifest).save(folder)
+    Model(model.names, model.idf, numbers, model.bias, model.threshold, model.manifest).save(folder)
     with pytest.raises(ModelError, match="NaN"):
         Model.open(folder)
 
