@@ -504,7 +504,7 @@ class _Cells(dict[str, str]):
 
     def __init__(self, delimiter: str) -> None:
         super().__init__()
-        self._marks = re.compile(f"[{re.escape(delimiter)}\"\n\r]")
+        self._marks = re.compile(f'[{re.escape(delimiter)}"\n\r]')
 
     def __missing__(self, value: str) -> str:
         text = _calm(value)

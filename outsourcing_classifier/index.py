@@ -163,6 +163,9 @@ class Index:
         except OSError:
             Path(beside).unlink(missing_ok=True)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return Index, (self.rulebook, self.words, {name: array("I", row) for name, row in self.arrays.items()})
+
     def fold(self, text: str) -> Folded:
         """Fold a text as the terms are folded."""
         return self._folder.fold(text)

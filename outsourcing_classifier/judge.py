@@ -1,4 +1,4 @@
-"""One text's answer: what the matcher found, weighed; the model's word where that leaves it open; all with its places."""
+"""One text's answer: what was found, weighed; the model's word where that leaves it open; all with its places."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import pickle
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,7 +84,10 @@ def judges(both: tuple[Matcher, Matcher]) -> list[tuple[Judge, Judge]]:
     index, plain = Index.open(), Model.open()
     vars(plain)["native"] = None
     return [
-        (native.judge_for(index, plain, least, native=False), native.judge_for(index, Model.open(), least, native=True))
+        (
+            native.judge_for(index, plain, least, native=False),
+            native.judge_for(index, Model.open(), least, native=True),
+        )
         for least in (0.0, 0.8)
     ]
 
@@ -123,8 +127,21 @@ def test_on_spoilt_text(both: tuple[Matcher, Matcher]) -> None:
 
 def test_the_same_answers(judges: list[tuple[Judge, Judge]]) -> None:
     rows = texts()
-    for text in [*rows[::3], *HOSTILE, *spoilt(rows, seed=5, count=1000), *(" ".join(rows[i : i + 9]) for i in range(40))]:
+    for text in [
+        *rows[::3],
+        *HOSTILE,
+        *spoilt(rows, seed=5, count=1000),
+        *(" ".join(rows[i : i + 9]) for i in range(40)),
+    ]:
         assert_same_answers(judges, text)
+
+
+def test_another_process_gives_the_same_answers(judges: list[tuple[Judge, Judge]]) -> None:
+    for judge in judges[0]:
+        again = pickle.loads(pickle.dumps(judge))
+        assert type(again) is type(judge)
+        for text in texts()[::200]:
+            assert repr(again.classify(text)) == repr(judge.classify(text))
 
 
 @pytest.mark.parametrize("profile", ["in-10ta"])
