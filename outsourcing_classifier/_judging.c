@@ -1,6 +1,6 @@
 /* One text's answer in C: what scoring.weigh, scoring.decide and judge.Judge do, in the same order of additions.
 
-Answers that the model gives are left to Python, which names its features. */
+The whole Classification of a text that the model decides is left to Python. */
 
 #include "_native.h"
 #include <math.h>
@@ -22,22 +22,22 @@ static const char *const NUMBERS[N_ALL] = {"kinds", "zones", "decision"};
 /* rows of decision, by name; native.py sorts them */
 enum { ASIDE, CONFIDENCE_DISCOUNT, CONFIDENCE_SLOPE, DECAY, DECIDE, HINTS, HINTS_SEVERAL, LEAST, MIXED_LEAST, MIXED_SHARE,
        NEITHER, OUTSIDE_WEIGHT, SIDE_DECAY, TRAIT_ALONE, TRAIT_ROWS, UNTITLED, CONSTANTS };
-enum { O_CONCEPTS, O_KINDS, O_SIDES, O_BASES, O_SERVICES, O_MODES, O_LABELS, O_REASONS, O_WHYS, O_LABEL_CELLS, O_REASON_CELLS, O_BY_RULES_CELL, O_CLASSES, O_SILENT, O_ALL_SILENT,
+enum { O_CONCEPTS, O_KINDS, O_SIDES, O_BASES, O_SERVICES, O_MODES, O_LABELS, O_REASONS, O_WHYS, O_LABEL_CELLS, O_REASON_CELLS, O_BY_RULES_CELL, O_BY_MODEL_CELL, O_CLASSES, O_SILENT, O_ALL_SILENT,
        O_POLES, O_BY_RULES, O_UNSTATED, O_STATED, O_CITE, O_ID, O_EVIDENCE, O_DISCARD, O_TRAIT, O_DELIVERY,
        O_CLASSIFICATION, O_FIELDS, O_ROW, O_OK, O_NOTHING, O_ALL };
 static const char *const OBJECTS[O_ALL] = {
     "concepts", "kinds", "sides", "bases", "services", "modes", "labels", "reasons", "whys", "label_cells", "reason_cells",
-    "by_rules_cell", "classes", "silent", "all_silent",
+    "by_rules_cell", "by_model_cell", "classes", "silent", "all_silent",
     "poles", "by_rules", "unstated", "stated", "cite", "id", "evidence", "discard", "trait", "delivery",
     "classification", "fields", "row", "ok", "nothing",
 };
 /* rows of labels, reasons and whys, as native.py lists them */
 enum { L_BPO, L_KPO, L_MIXED, L_UNKNOWN };
-enum { R_LISTED, R_RELATED, R_FULL_FORM, R_BOTH, R_TRAITS, R_CONFLICT, R_LOW, R_NONE, R_OUT, R_NEGATED };
+enum { R_LISTED, R_RELATED, R_FULL_FORM, R_BOTH, R_TRAITS, R_CONFLICT, R_LOW, R_NONE, R_OUT, R_NEGATED, R_MODEL };
 enum { Y_ZONE = 5, Y_SATURATED };
 enum { F_LABEL, F_SERVICE, F_SERVICES, F_CONFIDENCE, F_DECIDED_BY, F_REASON, F_EVIDENCE, F_DISCARDED, F_TRAITS,
        F_DELIVERY, F_LANGUAGES, F_SCORES, F_RULEBOOK, F_LENGTH, F_SOURCE, F_ALL };
-enum { TOP = 3, SHOWN = 80, ROW_CELLS = 11, LONGEST = 50000000 };
+enum { TOP = 3, FEATURES = 8, SHOWN = 80, ROW_CELLS = 11, LONGEST = 50000000 };
 
 typedef struct { double weight; i32 start, index; } Weighed;
 typedef struct { i32 start, end, order, index; } Place;
@@ -200,6 +200,12 @@ static double calibrated(const Judge *j, double chance) {
     return 1.0 / (1.0 + exp(-(constant(j, CONFIDENCE_SLOPE) * odds - constant(j, CONFIDENCE_DISCOUNT))));
 }
 
+/* The weightier of a service line and the one chosen so far, if any; the first by name where they are alike. */
+static i32 better_line(const Answer *a, i32 line) {
+    double more = a->service < 0 ? 1 : a->line_weight.at[line] - a->line_weight.at[a->service];
+    return more > 0 || (more == 0 && line < a->service) ? line : a->service;
+}
+
 static int settle(Answer *a, int label, int reason, double confidence) {
     a->label = label;
     a->reason = reason;
@@ -270,8 +276,7 @@ static int decide(Answer *a) {
     for (Py_ssize_t i = 0; i < a->lines.size; i++) {
         i32 line = a->lines.at[i];
         if (of(j, J_SERVICE_SIDE, line) != side && !has_side(a, line, side)) continue;
-        double more = a->service < 0 ? 1 : a->line_weight.at[line] - a->line_weight.at[a->service];
-        if (more > 0 || (more == 0 && line < a->service)) a->service = line;
+        a->service = better_line(a, line);
     }
     int reason = kind & TRAIT_KIND                                ? R_TRAITS
                  : a->service < 0 || kind & MODEL_KIND            ? R_FULL_FORM
@@ -290,7 +295,26 @@ static void end_answer(Answer *a) {
     free(a->line_weight.at);
 }
 
-/* 0: answered; 1: the model answers, or nothing is left of the text; -1: an exception. Ends what it began unless 0. */
+/* Judge._second */
+static int second(Answer *a) {
+    Judge *j = a->judge;
+    Verdict verdict;
+    if (judge_folded(j->model, a->work.data, a->work.length, &verdict) < 0) return -1;
+    u32 side = verdict.chances[1] > verdict.chances[0] ? KPO : BPO;
+    if (verdict.chances[side] < surest(j->model)) {
+        a->confidence = verdict.chances[2];
+        return 0;
+    }
+    a->service = -1;
+    for (Py_ssize_t i = 0; i < a->lines.size; i++) {
+        i32 line = a->lines.at[i];
+        if (of(j, J_SERVICE_SIDE, line) == side) a->service = better_line(a, line);
+    }
+    memcpy(a->scores, verdict.scores, sizeof a->scores);
+    return settle(a, side == BPO ? L_BPO : L_KPO, R_MODEL, verdict.chances[side]);
+}
+
+/* 0: answered; 1: left to Python; -1: an exception. Ends what it began unless 0. */
 static int answer(Answer *a, Judge *j, PyObject *text) {
     memset(a, 0, sizeof *a);
     a->judge = j;
@@ -302,15 +326,12 @@ static int answer(Answer *a, Judge *j, PyObject *text) {
         end_answer(a);
         return 1;
     }
-    Verdict verdict;
-    if (weigh(a) < 0 || decide(a) < 0) goto no_memory;
-    if (j->model && (a->reason == R_NONE || a->reason == R_LOW || a->reason == R_CONFLICT)) {
-        if (judge_folded(j->model, a->work.data, a->work.length, &verdict) < 0) goto no_memory;
-        if (larger(verdict.chances[0], verdict.chances[1]) >= surest(j->model)) {
-            end_answer(a);
-            return 1;
-        }
-        a->confidence = verdict.chances[2];
+    int failed = weigh(a) < 0 || decide(a) < 0;
+    if (!failed && j->model && (a->reason == R_NONE || a->reason == R_LOW || a->reason == R_CONFLICT)) failed = second(a) < 0;
+    if (failed) {
+        end_answer(a);
+        PyErr_NoMemory();
+        return -1;
     }
     if (a->label <= L_KPO && a->confidence < j->least) {
         a->label = L_UNKNOWN;
@@ -318,10 +339,6 @@ static int answer(Answer *a, Judge *j, PyObject *text) {
         a->service = -1;
     }
     return 0;
-no_memory:
-    end_answer(a);
-    PyErr_NoMemory();
-    return -1;
 }
 
 static PyObject *item(const Judge *j, int name, Py_ssize_t i) { return Py_XNewRef(PyList_GetItem(j->objects[name], i)); }
@@ -525,11 +542,11 @@ static PyObject *delivery(const Answer *a) {
     return out;
 }
 
-/* bits of the languages of the evidence */
+/* bits of the languages of the evidence; of all that was found where the model decided */
 static u32 spoken(const Answer *a) {
     u32 out = 0;
     for (Py_ssize_t i = 0; i < a->work.hits.size; i++)
-        if (counts(a, i)) out |= 1u << table(a->judge->reader, T_ENTRY_LANGUAGE, a->work.hits.at[i].entry);
+        if (counts(a, i) || a->reason == R_MODEL) out |= 1u << table(a->judge->reader, T_ENTRY_LANGUAGE, a->work.hits.at[i].entry);
     return out;
 }
 
@@ -585,6 +602,10 @@ static PyObject *services(Answer *a) {
 static PyObject *judge_classify(Judge *j, PyObject *text) {
     Answer a;
     int state = answer(&a, j, text);
+    if (!state && a.reason == R_MODEL) {
+        end_answer(&a);
+        state = 1;
+    }
     if (state) return state < 0 ? NULL : Py_NewRef(Py_None);
     PyObject *type = j->objects[O_CLASSIFICATION];
     PyObject *fields[F_ALL] = {
@@ -673,32 +694,67 @@ static PyObject *made(Bytes *out) {
     return text;
 }
 
-/* The weightiest pieces of evidence, for people. */
-static PyObject *shown(const Answer *a, Bytes *out) {
-    Judge *j = a->judge;
-    Weighed top[TOP + 1];
-    int size = 0;
-    for (Py_ssize_t i = 0; i < a->work.hits.size; i++) {
-        if (!counts(a, i)) continue;
-        top[size] = (Weighed){a->weights.at[i], source_of(&a->work.moves, a->work.hits.at[i].start), (i32)i};
-        for (int k = size; k > 0 && by_weight(&top[k - 1], &top[k]) > 0; k--) {
-            Weighed other = top[k];
-            top[k] = top[k - 1];
-            top[k - 1] = other;
-        }
-        if (size < TOP) size++;
+typedef struct { double weight; i32 start, end, index; const char *concept; Py_ssize_t size; } Shown;
+
+/* Puts a piece in its place among the weightiest; then the earliest, then the first. */
+static void show(Shown *top, int *size, Shown piece) {
+    top[*size] = piece;
+    for (int k = *size; k > 0; k--) {
+        const Shown *x = &top[k - 1], *y = &top[k];
+        if (x->weight > y->weight || (x->weight == y->weight && x->start <= y->start)) break;
+        Shown other = top[k];
+        top[k] = top[k - 1];
+        top[k - 1] = other;
     }
+    if (*size < TOP) ++*size;
+}
+
+static PyObject *shown(const Answer *a, const Shown *top, int size, const char *before, Bytes *out) {
     for (int i = 0; i < size; i++) {
-        const Hit *hit = &a->work.hits.at[top[i].index];
         char *number = PyOS_double_to_string(top[i].weight, 'f', 2, Py_DTSF_SIGN, NULL);
-        int failed = !number || (i && put_bytes(out, "; ", 2) < 0) ||
-                     put_words(out, a, top[i].start, source_of(&a->work.moves, hit->end)) < 0 || put_bytes(out, " (", 2) < 0 ||
-                     put_text(out, PyList_GetItem(j->objects[O_CONCEPTS], concept_of(j, hit))) < 0 ||
-                     put_bytes(out, " ", 1) < 0 || put_bytes(out, number, (Py_ssize_t)strlen(number)) < 0 || put_bytes(out, ")", 1) < 0;
+        int failed = !number || (i && put_bytes(out, "; ", 2) < 0) || put_words(out, a, top[i].start, top[i].end) < 0 ||
+                     put_bytes(out, " (", 2) < 0 || put_bytes(out, before, (Py_ssize_t)strlen(before)) < 0 ||
+                     put_bytes(out, top[i].concept, top[i].size) < 0 || put_bytes(out, " ", 1) < 0 ||
+                     put_bytes(out, number, (Py_ssize_t)strlen(number)) < 0 || put_bytes(out, ")", 1) < 0;
         PyMem_Free(number);
         if (failed) return PyErr_Occurred() ? NULL : PyErr_NoMemory();
     }
     return made(out);
+}
+
+/* The weightiest pieces of evidence, for people. */
+static PyObject *evidence_shown(const Answer *a, Bytes *out) {
+    Shown top[TOP + 1];
+    int size = 0;
+    for (Py_ssize_t i = 0; i < a->work.hits.size; i++) {
+        const Hit *hit = &a->work.hits.at[i];
+        Py_ssize_t letters;
+        if (!counts(a, i)) continue;
+        const char *concept = PyUnicode_AsUTF8AndSize(PyList_GetItem(a->judge->objects[O_CONCEPTS], concept_of(a->judge, hit)), &letters);
+        if (!concept) return NULL;
+        show(top, &size, (Shown){a->weights.at[i], source_of(&a->work.moves, hit->start), source_of(&a->work.moves, hit->end),
+                                 (i32)i, concept, letters});
+    }
+    return shown(a, top, size, "", out);
+}
+
+/* Judge._features, the weightiest of them */
+static PyObject *features_shown(const Answer *a, Bytes *out) {
+    Model *m = a->judge->model;
+    Weighty found[FEATURES + 1];
+    double all = 0.0;
+    Shown top[TOP + 1];
+    int side = a->label == L_BPO ? 0 : 1, size = 0, count = weightiest(m, a->work.data, a->work.length, side, FEATURES, found);
+    if (count < 0) return PyErr_NoMemory();
+    for (int i = 0; i < count; i++) {
+        Py_ssize_t letters;
+        const char *name = name_of(m, found[i].row, &letters) + 2;
+        all += found[i].moved;
+        show(top, &size, (Shown){found[i].moved, source_of(&a->work.moves, found[i].start), source_of(&a->work.moves, found[i].end), i,
+                                 name, letters - 2});
+    }
+    show(top, &size, (Shown){a->scores[side] - all, 0, 0, count, "all others", 10});
+    return shown(a, top, size, "feature.", out);
 }
 
 /* Different names of the evidence in order, with a space between: of rules, or of rows of the comparison. */
@@ -734,18 +790,18 @@ static PyObject *judge_row(Judge *j, PyObject *text) {
     if (state) return state < 0 ? NULL : Py_NewRef(Py_None);
     Py_ssize_t said;
     i32 mode = mode_of(&a, &said);
-    int any = 0;
+    int any = 0, by_model = a.reason == R_MODEL;
     for (Py_ssize_t i = 0; i < a.work.hits.size && !any; i++) any = counts(&a, i);
-    PyObject *nothing = j->objects[O_NOTHING];
+    PyObject *nothing = j->objects[O_NOTHING], *by = j->objects[by_model ? O_BY_MODEL_CELL : O_BY_RULES_CELL];
     PyObject *row = new_object(j->objects[O_ROW], ROW_CELLS);
     if (!row || set(row, 0, item(j, O_LABEL_CELLS, a.label)) < 0 ||
         set(row, 1, a.service < 0 ? Py_NewRef(nothing) : item(j, O_SERVICES, a.service)) < 0 ||
         set(row, 2, PyFloat_FromDouble(a.confidence)) < 0 ||
-        set(row, 3, a.label == L_UNKNOWN ? Py_NewRef(nothing) : Py_NewRef(j->objects[O_BY_RULES_CELL])) < 0 ||
+        set(row, 3, Py_NewRef(a.label == L_UNKNOWN ? nothing : by)) < 0 ||
         set(row, 4, item(j, O_REASON_CELLS, a.reason)) < 0 ||
-        set(row, 5, any ? shown(&a, &out) : Py_NewRef(nothing)) < 0 ||
-        set(row, 6, any ? named_once(&a, &out, 0) : Py_NewRef(nothing)) < 0 ||
-        set(row, 7, any ? named_once(&a, &out, 1) : Py_NewRef(nothing)) < 0 ||
+        set(row, 5, by_model ? features_shown(&a, &out) : any ? evidence_shown(&a, &out) : Py_NewRef(nothing)) < 0 ||
+        set(row, 6, by_model ? Py_NewRef(by) : any ? named_once(&a, &out, 0) : Py_NewRef(nothing)) < 0 ||
+        set(row, 7, by_model ? Py_NewRef(by) : any ? named_once(&a, &out, 1) : Py_NewRef(nothing)) < 0 ||
         set(row, 8, mode < 0 ? Py_NewRef(nothing) : item(j, O_MODES, mode)) < 0 ||
         set(row, 9, languages(&a, 1)) < 0 ||
         set(row, 10, Py_NewRef(j->objects[O_OK])) < 0)

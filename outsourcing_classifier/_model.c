@@ -278,7 +278,6 @@ static PyObject *model_count(Model *m, PyObject *folded) {
     return out;
 }
 
-typedef struct { i32 row, start, end; double value, moved; } Weighty;
 typedef struct { Weighty *top; int size, placed; } Search;
 
 static int weightier(const Model *m, const Weighty *a, const Weighty *b) {
@@ -299,17 +298,14 @@ static int find_place(Model *m, i32 row, i32 start, i32 end, void *more) {
     return ++search->placed == search->size;
 }
 
+const char *name_of(const Model *m, i32 row, Py_ssize_t *size) {
+    *size = (Py_ssize_t)(m->name_at[row + 1] - m->name_at[row] - 1);
+    return m->letters + m->name_at[row];
+}
+
 /* Model.weightiest */
-static PyObject *model_weightiest(Model *m, PyObject *args) {
-    PyObject *folded, *out = NULL;
-    int side, most_, size = 0, failed;
-    i32 length;
-    if (!PyArg_ParseTuple(args, "Oii", &folded, &side, &most_)) return NULL;
-    if (side < 0 || side > 1 || most_ < 1) return PyErr_SetString(PyExc_ValueError, "side: 0 or 1; most: 1 or more"), NULL;
-    uint8_t *data = copied(folded, &length);
-    Weighty *top = data ? calloc((size_t)most_ + 1, sizeof(Weighty)) : NULL;
-    if (!top) goto done;
-    failed = count_in(m, data, length);
+int weightiest(Model *m, const uint8_t *data, i32 length, int side, int most_, Weighty *top) {
+    int size = 0, failed = count_in(m, data, length);
     double square = 0.0;
     for (Py_ssize_t i = 0; i < m->met.size; i++) square += raw_of(&m->grams[m->met.at[i]]) * raw_of(&m->grams[m->met.at[i]]);
     double norm = square == 0.0 ? 1.0 : sqrt(square);
@@ -329,17 +325,27 @@ static PyObject *model_weightiest(Model *m, PyObject *args) {
     for (int i = 0; i < size; i++) m->grams[top[i].row].count = (u32)i + 1;
     if (!failed && size) failed = each(m, data, length, find_place, &search) < 0;
     for (int i = 0; i < size; i++) m->grams[top[i].row].count = 0;
-    out = failed ? PyErr_NoMemory() : PyList_New(size);
+    return failed ? -1 : size;
+}
+
+static PyObject *model_weightiest(Model *m, PyObject *args) {
+    PyObject *folded, *out = NULL;
+    int side, most_;
+    i32 length;
+    if (!PyArg_ParseTuple(args, "Oii", &folded, &side, &most_)) return NULL;
+    if (side < 0 || side > 1 || most_ < 1) return PyErr_SetString(PyExc_ValueError, "side: 0 or 1; most: 1 or more"), NULL;
+    uint8_t *data = copied(folded, &length);
+    if (!data) return NULL;
+    Weighty *top = calloc((size_t)most_ + 1, sizeof(Weighty));
+    int size = top ? weightiest(m, data, length, side, most_, top) : -1;
+    free(data);
+    out = size < 0 ? PyErr_NoMemory() : PyList_New(size);
     for (int i = 0; out && i < size; i++) {
-        const Weighty *w = &top[i];
-        u32 at = m->name_at[w->row];
-        PyObject *row = Py_BuildValue("s#iidd", m->letters + at, (Py_ssize_t)(m->name_at[w->row + 1] - at - 1), w->start,
-                                      w->end, w->value, w->moved);
+        Py_ssize_t letters;
+        const char *name = name_of(m, top[i].row, &letters);
+        PyObject *row = Py_BuildValue("s#iidd", name, letters, top[i].start, top[i].end, top[i].value, top[i].moved);
         if (!row || PyList_SetItem(out, i, row) < 0) Py_CLEAR(out);
     }
-done:
-    if (data && !top) PyErr_NoMemory();
-    free(data);
     free(top);
     return out;
 }

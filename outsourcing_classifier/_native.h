@@ -220,6 +220,10 @@ typedef struct Model Model;
 typedef struct { double chances[3], scores[3]; } Verdict; /* of BPO, KPO, NEITHER */
 extern PyTypeObject *model_type;
 int add_model(PyObject *module);
+typedef struct { i32 row, start, end; double value, moved; } Weighty; /* a feature, and what it moves a score by */
+/* How many there are, of so many at most; -1: no memory. top has room for one more. */
+int weightiest(Model *model, const uint8_t *data, i32 length, int side, int most, Weighty *top);
+const char *name_of(const Model *model, i32 row, Py_ssize_t *size);
 int judge_folded(Model *model, const uint8_t *data, i32 length, Verdict *out); /* -1: no memory */
 double surest(const Model *model);
 

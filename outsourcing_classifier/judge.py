@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 from outsourcing_classifier import scoring
@@ -118,10 +117,12 @@ class Judge:
         source = reading.folded.source
         assert self._model is not None
         out: list[Evidence] = []
+        named = 0.0
         for feature, weight in self._model.weightiest(reading.folded.data, side, FEATURES):
             start, end = source(feature.start), source(feature.end)
             out.append(self._feature(text, start, end, "feature." + feature.name[2:], side, weight))
-        rest = verdict.scores[side] - math.fsum(e.weight for e in out)
+            named += weight
+        rest = verdict.scores[side] - named
         out.append(self._feature(text, 0, 0, "feature.all others", side, rest))
         return out
 

@@ -44,6 +44,7 @@ _LABELS = (Label.BPO, Label.KPO, Label.MIXED, Label.UNKNOWN)
 _REASONS = (
     *(Reason.LISTED_ACTIVITY, Reason.RELATED_ACTIVITY, Reason.FULL_FORM, Reason.BOTH_KINDS, Reason.TRAITS),
     *(Reason.CONFLICT, Reason.LOW_MARGIN, Reason.NO_EVIDENCE, Reason.OUT_OF_SCOPE, Reason.NEGATED),
+    Reason.MODEL,
 )
 _SCOPES = {"section": 0, "sentence": 1, "after": 3}
 
@@ -137,7 +138,7 @@ class NativeMatcher(Matcher):
 
 
 class NativeJudge(Judge):
-    """Judges with ``_native.Judge``; what the model answers, and a text of nothing, is left to the parent."""
+    """Judges with ``_native.Judge``; the parent classifies what the model decides, and a text of nothing."""
 
     def __init__(self, index: Index, matcher: NativeMatcher, model: Model | None, least: float) -> None:
         super().__init__(index, matcher, model, least)
@@ -188,6 +189,7 @@ class NativeJudge(Judge):
                 "label_cells": list(map(str, _LABELS)),
                 "reason_cells": list(map(str, _REASONS)),
                 "by_rules_cell": str(DecidedBy.RULES),
+                "by_model_cell": str(DecidedBy.MODEL),
                 "classes": list(CLASSES),
                 "silent": list(self._silent.values()),
                 "all_silent": tuple(self._silent.values()),
