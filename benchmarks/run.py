@@ -150,7 +150,7 @@ class Bench:
         return Figure(f"classify, {length:,} characters, rules decide", ours / len(texts) * 1e6, most, " µs", "")
 
     def labels(self, texts: list[str]) -> Step:
-        """In bulk, as the peers work, each text once."""
+        """In bulk, as the peers work."""
         return lambda: tables.classify_texts(texts, columns=["label"], classifier=self.classifier)
 
     def against_sklearn(self, most: float) -> Figure:
@@ -343,7 +343,7 @@ def main() -> int:
         if arguments.column not in (reader.fieldnames or []):
             print(f"{arguments.texts}: no column {arguments.column!r}; say --column", file=sys.stderr)
             return 2
-        texts = [row[arguments.column] for row in reader if row[arguments.column]]
+        texts = list(dict.fromkeys(row[arguments.column] for row in reader if row[arguments.column]))
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(texts, Path(folder), arguments.rows, arguments.runs)
         print(machine(bench.classifier), f"\n{arguments.rows:,} rows, medians of {arguments.runs}\n", sep="\n")
