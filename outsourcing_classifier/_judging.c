@@ -11,32 +11,40 @@ enum { WEAK = 1, ACTIVITY = 2, HINT = 4, TRAIT_KIND = 8, DELIVERY = 16, MODEL_KI
 /* of a zone */
 enum { IN_BODY = 1, IN_TITLE = 2 };
 
-enum { J_ENTRY_KIND, J_KIND_TRAITS, J_ZONE_TRAITS, J_CONCEPT_SIDE, J_CONCEPT_SERVICE, J_CONCEPT_BASIS, J_CONCEPT_POLE,
-       J_POLE_ROW, J_CONCEPT_MODE, J_CONCEPT_BOTH, J_SERVICE_SIDE, J_SERVICE_OTHER, J_ALL };
-static const char *const TABLES[J_ALL] = {
-    "entry_kind", "kind_traits", "zone_traits", "concept_side", "concept_service", "concept_basis", "concept_pole",
-    "pole_row", "concept_mode", "concept_both", "service_side", "service_other",
-};
+#define JUDGE_TABLES(X)                                                                                   \
+    X(J_ENTRY_KIND, "entry_kind") X(J_KIND_TRAITS, "kind_traits") X(J_ZONE_TRAITS, "zone_traits")         \
+    X(J_CONCEPT_SIDE, "concept_side") X(J_CONCEPT_SERVICE, "concept_service")                             \
+    X(J_CONCEPT_BASIS, "concept_basis") X(J_CONCEPT_POLE, "concept_pole") X(J_POLE_ROW, "pole_row")       \
+    X(J_CONCEPT_MODE, "concept_mode") X(J_CONCEPT_BOTH, "concept_both") X(J_SERVICE_SIDE, "service_side") \
+    X(J_SERVICE_OTHER, "service_other")
+enum { JUDGE_TABLES(NUMBERED) J_ALL };
+static const char *const TABLES[J_ALL] = {JUDGE_TABLES(NAMED)};
 enum { N_KINDS, N_ZONES, N_DECISION, N_ALL };
 static const char *const NUMBERS[N_ALL] = {"kinds", "zones", "decision"};
-/* rows of decision, by name; native.py sorts them */
-enum { ASIDE, CONFIDENCE_DISCOUNT, CONFIDENCE_SLOPE, DECAY, DECIDE, HINTS, HINTS_SEVERAL, LEAST, MIXED_LEAST, MIXED_SHARE,
-       NEITHER, OUTSIDE_WEIGHT, SIDE_DECAY, TRAIT_ALONE, TRAIT_ROWS, UNTITLED, CONSTANTS };
-enum { O_CONCEPTS, O_KINDS, O_SIDES, O_BASES, O_SERVICES, O_MODES, O_LABELS, O_REASONS, O_WHYS, O_LABEL_CELLS, O_REASON_CELLS, O_BY_RULES_CELL, O_BY_MODEL_CELL, O_CLASSES, O_SILENT, O_ALL_SILENT,
-       O_POLES, O_BY_RULES, O_UNSTATED, O_STATED, O_CITE, O_ID, O_EVIDENCE, O_DISCARD, O_TRAIT, O_DELIVERY,
-       O_CLASSIFICATION, O_FIELDS, O_ROW, O_OK, O_NOTHING, O_ALL };
-static const char *const OBJECTS[O_ALL] = {
-    "concepts", "kinds", "sides", "bases", "services", "modes", "labels", "reasons", "whys", "label_cells", "reason_cells",
-    "by_rules_cell", "by_model_cell", "classes", "silent", "all_silent",
-    "poles", "by_rules", "unstated", "stated", "cite", "id", "evidence", "discard", "trait", "delivery",
-    "classification", "fields", "row", "ok", "nothing",
+/* rows of decision, as native.py lists them */
+enum {
+    ASIDE, CONFIDENCE_DISCOUNT, CONFIDENCE_SLOPE, DECAY, DECIDE, HINTS, HINTS_SEVERAL, LEAST, MIXED_LEAST,
+    MIXED_SHARE, NEITHER, OUTSIDE_WEIGHT, SIDE_DECAY, TRAIT_ALONE, TRAIT_ROWS, UNTITLED, CONSTANTS
 };
+#define JUDGE_OBJECTS(X)                                                                                        \
+    X(O_CONCEPTS, "concepts") X(O_KINDS, "kinds") X(O_SIDES, "sides") X(O_BASES, "bases")                       \
+    X(O_SERVICES, "services") X(O_MODES, "modes") X(O_LABELS, "labels") X(O_REASONS, "reasons")                 \
+    X(O_WHYS, "whys") X(O_LABEL_CELLS, "label_cells") X(O_REASON_CELLS, "reason_cells")                         \
+    X(O_BY_RULES_CELL, "by_rules_cell") X(O_BY_MODEL_CELL, "by_model_cell") X(O_CLASSES, "classes")             \
+    X(O_SILENT, "silent") X(O_ALL_SILENT, "all_silent") X(O_POLES, "poles") X(O_BY_RULES, "by_rules")           \
+    X(O_UNSTATED, "unstated") X(O_STATED, "stated") X(O_CITE, "cite") X(O_ID, "id") X(O_EVIDENCE, "evidence")   \
+    X(O_DISCARD, "discard") X(O_TRAIT, "trait") X(O_DELIVERY, "delivery") X(O_CLASSIFICATION, "classification") \
+    X(O_FIELDS, "fields") X(O_ROW, "row") X(O_OK, "ok") X(O_NOTHING, "nothing")
+enum { JUDGE_OBJECTS(NUMBERED) O_ALL };
+static const char *const OBJECTS[O_ALL] = {JUDGE_OBJECTS(NAMED)};
 /* rows of labels, reasons and whys, as native.py lists them */
 enum { L_BPO, L_KPO, L_MIXED, L_UNKNOWN };
 enum { R_LISTED, R_RELATED, R_FULL_FORM, R_BOTH, R_TRAITS, R_CONFLICT, R_LOW, R_NONE, R_OUT, R_NEGATED, R_MODEL };
 enum { Y_ZONE = 5, Y_SATURATED };
-enum { F_LABEL, F_SERVICE, F_SERVICES, F_CONFIDENCE, F_DECIDED_BY, F_REASON, F_EVIDENCE, F_DISCARDED, F_TRAITS,
-       F_DELIVERY, F_LANGUAGES, F_SCORES, F_RULEBOOK, F_LENGTH, F_SOURCE, F_ALL };
+enum {
+    F_LABEL, F_SERVICE, F_SERVICES, F_CONFIDENCE, F_DECIDED_BY, F_REASON, F_EVIDENCE, F_DISCARDED, F_TRAITS,
+    F_DELIVERY, F_LANGUAGES, F_SCORES, F_RULEBOOK, F_LENGTH, F_SOURCE, F_ALL
+};
 enum { TOP = 3, FEATURES = 8, SHOWN = 80, ROW_CELLS = 11, LONGEST = 50000000 };
 
 typedef struct { double weight; i32 start, index; } Weighed;
@@ -73,7 +81,9 @@ typedef struct {
     double confidence, scores[3];
 } Answer;
 
-static u32 of(const Judge *j, int name, Py_ssize_t i) { return i >= 0 && i < j->sizes[name] ? j->tables[name][i] : 0; }
+static u32 of(const Judge *j, int name, Py_ssize_t i) {
+    return i >= 0 && i < j->sizes[name] ? j->tables[name][i] : 0;
+}
 static double constant(const Judge *j, int name) { return j->numbers[N_DECISION][name]; }
 static u32 concept_of(const Judge *j, const Hit *hit) { return table(j->reader, T_ENTRY_CONCEPT, hit->entry); }
 static u32 kind_of(const Judge *j, const Hit *hit) { return of(j, J_KIND_TRAITS, of(j, J_ENTRY_KIND, hit->entry)); }
@@ -113,8 +123,10 @@ static void limit_hints(Answer *a) {
         if (!(kind_of(j, hit) & HINT) || !(of(j, J_ZONE_TRAITS, hit->zone) & IN_TITLE)) continue;
         u32 side = side_of(j, hit);
         i32 size = hit->end - hit->start;
-        if (!first[side]) first[side] = hit;
-        else if (first[side]->end - first[side]->start != size || memcmp(data + first[side]->start, data + hit->start, (size_t)size))
+        if (!first[side])
+            first[side] = hit;
+        else if (first[side]->end - first[side]->start != size ||
+                 memcmp(data + first[side]->start, data + hit->start, (size_t)size))
             several[side] = 1;
     }
     for (Py_ssize_t i = 0; i < a->work.hits.size; i++) {
@@ -269,7 +281,12 @@ static int decide(Answer *a) {
         return settle(a, L_UNKNOWN, R_LOW, chances[2]);
     if (high < constant(j, LEAST) || high <= neither) {
         for (Py_ssize_t i = 0; i < a->work.dropped.size; i++) negated |= a->work.dropped.at[i].why == WHY_NEGATED;
-        return settle(a, L_UNKNOWN, total[OUT] > high ? R_OUT : high > 0 ? R_LOW : negated ? R_NEGATED : R_NONE, chances[2]);
+        return settle(a, L_UNKNOWN,
+                      total[OUT] > high ? R_OUT
+                      : high > 0        ? R_LOW
+                      : negated         ? R_NEGATED
+                                        : R_NONE,
+                      chances[2]);
     }
     if (bpo == kpo || chances[side] < constant(j, DECIDE))
         return settle(a, L_UNKNOWN, low > neither / 2 ? R_CONFLICT : R_LOW, chances[2]);
@@ -278,10 +295,10 @@ static int decide(Answer *a) {
         if (of(j, J_SERVICE_SIDE, line) != side && !has_side(a, line, side)) continue;
         a->service = better_line(a, line);
     }
-    int reason = kind & TRAIT_KIND                                ? R_TRAITS
-                 : a->service < 0 || kind & MODEL_KIND            ? R_FULL_FORM
-                 : of(j, J_SERVICE_OTHER, a->service)             ? R_RELATED
-                                                                  : R_LISTED;
+    int reason = kind & TRAIT_KIND                     ? R_TRAITS
+                 : a->service < 0 || kind & MODEL_KIND ? R_FULL_FORM
+                 : of(j, J_SERVICE_OTHER, a->service)  ? R_RELATED
+                                                       : R_LISTED;
     return settle(a, side == BPO ? L_BPO : L_KPO, reason, calibrated(j, chances[side]));
 }
 
@@ -327,7 +344,8 @@ static int answer(Answer *a, Judge *j, PyObject *text) {
         return 1;
     }
     int failed = weigh(a) < 0 || decide(a) < 0;
-    if (!failed && j->model && (a->reason == R_NONE || a->reason == R_LOW || a->reason == R_CONFLICT)) failed = second(a) < 0;
+    if (!failed && j->model && (a->reason == R_NONE || a->reason == R_LOW || a->reason == R_CONFLICT))
+        failed = second(a) < 0;
     if (failed) {
         end_answer(a);
         PyErr_NoMemory();
@@ -341,9 +359,13 @@ static int answer(Answer *a, Judge *j, PyObject *text) {
     return 0;
 }
 
-static PyObject *item(const Judge *j, int name, Py_ssize_t i) { return Py_XNewRef(PyList_GetItem(j->objects[name], i)); }
+static PyObject *item(const Judge *j, int name, Py_ssize_t i) {
+    return Py_XNewRef(PyList_GetItem(j->objects[name], i));
+}
 
-static int set(PyObject *tuple, Py_ssize_t i, PyObject *value) { return value ? PyTuple_SetItem(tuple, i, value) : -1; }
+static int set(PyObject *tuple, Py_ssize_t i, PyObject *value) {
+    return value ? PyTuple_SetItem(tuple, i, value) : -1;
+}
 
 /* What holds only texts, numbers and the like is in no circle: the collector need not look at it. */
 static PyObject *simple(PyObject *tuple) {
@@ -428,13 +450,17 @@ static PyObject *all_discards(const Answer *a, PyObject *text) {
     const Reader *r = j->reader;
     const Work *w = &a->work;
     Py_ssize_t dropped = w->dropped.size, size = dropped;
-    for (Py_ssize_t i = 0; i < w->hits.size; i++) size += a->weights.at[i] <= 0 && side_of(j, &w->hits.at[i]) != NO_SIDE;
+    for (Py_ssize_t i = 0; i < w->hits.size; i++)
+        size += a->weights.at[i] <= 0 && side_of(j, &w->hits.at[i]) != NO_SIDE;
     Place *places = size > dropped ? malloc((size_t)size * sizeof(Place)) : NULL;
     if (size > dropped && !places) return PyErr_NoMemory();
     if (places) {
         Py_ssize_t at = 0;
-#define PLACE(x, i)                                                                                       \
-    (Place) { source_of(&w->moves, (x)->start), source_of(&w->moves, (x)->end), (i32)table(r, T_ENTRY_ORDER, (x)->entry), (i32)(i) }
+#define PLACE(x, i)                                                                                                 \
+    (Place) {                                                                                                       \
+        source_of(&w->moves, (x)->start), source_of(&w->moves, (x)->end), (i32)table(r, T_ENTRY_ORDER, (x)->entry), \
+            (i32)(i)                                                                                                \
+    }
         for (; at < dropped; at++) places[at] = PLACE(&w->dropped.at[at], at);
         for (Py_ssize_t i = 0; i < w->hits.size; i++)
             if (a->weights.at[i] <= 0 && side_of(j, &w->hits.at[i]) != NO_SIDE) {
@@ -453,7 +479,8 @@ static PyObject *all_discards(const Answer *a, PyObject *text) {
         } else {
             const Hit *h = &w->hits.at[index - dropped];
             int why = j->numbers[N_ZONES][h->zone] <= 0 ? Y_ZONE : Y_SATURATED;
-            row = discard_of(a, text, h->start, h->end, h->entry, h->zone, why, Py_XNewRef(PyList_GetItem(r->zones, h->zone)));
+            row = discard_of(a, text, h->start, h->end, h->entry, h->zone, why,
+                             Py_XNewRef(PyList_GetItem(r->zones, h->zone)));
         }
         if (set(out, i, row) < 0) Py_CLEAR(out);
     }
@@ -501,7 +528,8 @@ static PyObject *all_traits(const Answer *a) {
     const Judge *j = a->judge;
     Py_ssize_t size = PyList_Size(j->objects[O_SILENT]);
     int any = 0;
-    for (Py_ssize_t i = 0; i < a->work.hits.size && !any; i++) any = (kind_of(j, &a->work.hits.at[i]) & TRAIT_KIND) != 0;
+    for (Py_ssize_t i = 0; i < a->work.hits.size && !any; i++)
+        any = (kind_of(j, &a->work.hits.at[i]) & TRAIT_KIND) != 0;
     if (!any) return Py_NewRef(j->objects[O_ALL_SILENT]);
     PyObject *out = PyTuple_New(size);
     for (Py_ssize_t row = 0; out && row < size; row++)
@@ -546,7 +574,8 @@ static PyObject *delivery(const Answer *a) {
 static u32 spoken(const Answer *a) {
     u32 out = 0;
     for (Py_ssize_t i = 0; i < a->work.hits.size; i++)
-        if (counts(a, i) || a->reason == R_MODEL) out |= 1u << table(a->judge->reader, T_ENTRY_LANGUAGE, a->work.hits.at[i].entry);
+        if (counts(a, i) || a->reason == R_MODEL)
+            out |= 1u << table(a->judge->reader, T_ENTRY_LANGUAGE, a->work.hits.at[i].entry);
     return out;
 }
 
@@ -559,7 +588,8 @@ static PyObject *languages(const Answer *a, int joined) {
     PyObject *names = PyList_New(0), *space = PyUnicode_FromString(" "), *made = NULL;
     for (int k = 0; names && k < r->languages_count; k++)
         if (bits >> k & 1 && PyList_Append(names, PyList_GetItem(r->languages, k)) < 0) Py_CLEAR(names);
-    if (names && space && PyList_Sort(names) == 0) made = joined ? PyUnicode_Join(space, names) : PyList_AsTuple(names);
+    if (names && space && PyList_Sort(names) == 0)
+        made = joined ? PyUnicode_Join(space, names) : PyList_AsTuple(names);
     Py_XDECREF(names);
     Py_XDECREF(space);
     j->spoken[place] = made;
@@ -628,7 +658,8 @@ static PyObject *judge_classify(Judge *j, PyObject *text) {
     end_answer(&a);
     PyObject *out = new_object(type, 0); /* as copying does: the fields are set past the frozen face */
     for (int i = 0; i < F_ALL; i++) {
-        if (out && (!fields[i] || PyObject_GenericSetAttr(out, PyList_GetItem(j->objects[O_FIELDS], i), fields[i]) < 0))
+        if (out &&
+            (!fields[i] || PyObject_GenericSetAttr(out, PyList_GetItem(j->objects[O_FIELDS], i), fields[i]) < 0))
             Py_CLEAR(out);
         Py_XDECREF(fields[i]);
     }
@@ -712,8 +743,9 @@ static void show(Shown *top, int *size, Shown piece) {
 static PyObject *shown(const Answer *a, const Shown *top, int size, const char *before, Bytes *out) {
     for (int i = 0; i < size; i++) {
         char *number = PyOS_double_to_string(top[i].weight, 'f', 2, Py_DTSF_SIGN, NULL);
-        int failed = !number || (i && put_bytes(out, "; ", 2) < 0) || put_words(out, a, top[i].start, top[i].end) < 0 ||
-                     put_bytes(out, " (", 2) < 0 || put_bytes(out, before, (Py_ssize_t)strlen(before)) < 0 ||
+        int failed = !number || (i && put_bytes(out, "; ", 2) < 0) ||
+                     put_words(out, a, top[i].start, top[i].end) < 0 || put_bytes(out, " (", 2) < 0 ||
+                     put_bytes(out, before, (Py_ssize_t)strlen(before)) < 0 ||
                      put_bytes(out, top[i].concept, top[i].size) < 0 || put_bytes(out, " ", 1) < 0 ||
                      put_bytes(out, number, (Py_ssize_t)strlen(number)) < 0 || put_bytes(out, ")", 1) < 0;
         PyMem_Free(number);
@@ -730,10 +762,12 @@ static PyObject *evidence_shown(const Answer *a, Bytes *out) {
         const Hit *hit = &a->work.hits.at[i];
         Py_ssize_t letters;
         if (!counts(a, i)) continue;
-        const char *concept = PyUnicode_AsUTF8AndSize(PyList_GetItem(a->judge->objects[O_CONCEPTS], concept_of(a->judge, hit)), &letters);
+        const char *concept = PyUnicode_AsUTF8AndSize(
+            PyList_GetItem(a->judge->objects[O_CONCEPTS], concept_of(a->judge, hit)), &letters);
         if (!concept) return NULL;
-        show(top, &size, (Shown){a->weights.at[i], source_of(&a->work.moves, hit->start), source_of(&a->work.moves, hit->end),
-                                 (i32)i, concept, letters});
+        show(top, &size,
+             (Shown){a->weights.at[i], source_of(&a->work.moves, hit->start), source_of(&a->work.moves, hit->end),
+                     (i32)i, concept, letters});
     }
     return shown(a, top, size, "", out);
 }
@@ -744,14 +778,16 @@ static PyObject *features_shown(const Answer *a, Bytes *out) {
     Weighty found[FEATURES + 1];
     double all = 0.0;
     Shown top[TOP + 1];
-    int side = a->label == L_BPO ? 0 : 1, size = 0, count = weightiest(m, a->work.data, a->work.length, side, FEATURES, found);
+    int side = a->label == L_BPO ? 0 : 1, size = 0,
+        count = weightiest(m, a->work.data, a->work.length, side, FEATURES, found);
     if (count < 0) return PyErr_NoMemory();
     for (int i = 0; i < count; i++) {
         Py_ssize_t letters;
         const char *name = name_of(m, found[i].row, &letters) + 2;
         all += found[i].moved;
-        show(top, &size, (Shown){found[i].moved, source_of(&a->work.moves, found[i].start), source_of(&a->work.moves, found[i].end), i,
-                                 name, letters - 2});
+        show(top, &size,
+             (Shown){found[i].moved, source_of(&a->work.moves, found[i].start),
+                     source_of(&a->work.moves, found[i].end), i, name, letters - 2});
     }
     show(top, &size, (Shown){a->scores[side] - all, 0, 0, count, "all others", 10});
     return shown(a, top, size, "feature.", out);
@@ -799,12 +835,20 @@ static PyObject *judge_row(Judge *j, PyObject *text) {
         set(row, 2, PyFloat_FromDouble(a.confidence)) < 0 ||
         set(row, 3, Py_NewRef(a.label == L_UNKNOWN ? nothing : by)) < 0 ||
         set(row, 4, item(j, O_REASON_CELLS, a.reason)) < 0 ||
-        set(row, 5, by_model ? features_shown(&a, &out) : any ? evidence_shown(&a, &out) : Py_NewRef(nothing)) < 0 ||
-        set(row, 6, by_model ? Py_NewRef(by) : any ? named_once(&a, &out, 0) : Py_NewRef(nothing)) < 0 ||
-        set(row, 7, by_model ? Py_NewRef(by) : any ? named_once(&a, &out, 1) : Py_NewRef(nothing)) < 0 ||
+        set(row, 5,
+            by_model ? features_shown(&a, &out)
+            : any    ? evidence_shown(&a, &out)
+                     : Py_NewRef(nothing)) < 0 ||
+        set(row, 6,
+            by_model ? Py_NewRef(by)
+            : any    ? named_once(&a, &out, 0)
+                     : Py_NewRef(nothing)) < 0 ||
+        set(row, 7,
+            by_model ? Py_NewRef(by)
+            : any    ? named_once(&a, &out, 1)
+                     : Py_NewRef(nothing)) < 0 ||
         set(row, 8, mode < 0 ? Py_NewRef(nothing) : item(j, O_MODES, mode)) < 0 ||
-        set(row, 9, languages(&a, 1)) < 0 ||
-        set(row, 10, Py_NewRef(j->objects[O_OK])) < 0)
+        set(row, 9, languages(&a, 1)) < 0 || set(row, 10, Py_NewRef(j->objects[O_OK])) < 0)
         Py_CLEAR(row);
     free(out.at);
     end_answer(&a);
@@ -836,8 +880,10 @@ static void *copy_of(PyObject *rows, const char *name, Py_ssize_t *size) {
     if (!row) return PyErr_SetString(PyExc_KeyError, name), NULL;
     if (PyObject_GetBuffer(row, &view, PyBUF_SIMPLE) < 0) return NULL;
     void *out = malloc((size_t)view.len + 8);
-    if (out) memcpy(out, view.buf, (size_t)view.len);
-    else PyErr_NoMemory();
+    if (out)
+        memcpy(out, view.buf, (size_t)view.len);
+    else
+        PyErr_NoMemory();
     *size = view.len;
     PyBuffer_Release(&view);
     return out;
@@ -849,7 +895,8 @@ static int take_all(Judge *j, PyObject *tables, PyObject *numbers, PyObject *obj
         if (!(j->tables[i] = copy_of(tables, TABLES[i], &size))) return -1;
         j->sizes[i] = size / (Py_ssize_t)sizeof(u32);
     }
-    Py_ssize_t wanted[N_ALL] = {PyList_Size(PyDict_GetItemString(objects, "kinds")), PyList_Size(j->reader->zones), CONSTANTS};
+    Py_ssize_t wanted[N_ALL] = {PyList_Size(PyDict_GetItemString(objects, "kinds")), PyList_Size(j->reader->zones),
+                                CONSTANTS};
     for (int i = 0; i < N_ALL; i++) {
         if (!(j->numbers[i] = copy_of(numbers, NUMBERS[i], &size))) return -1;
         if (size / (Py_ssize_t)sizeof(double) != wanted[i]) return PyErr_SetString(PyExc_ValueError, NUMBERS[i]), -1;
@@ -880,8 +927,8 @@ static PyObject *judge_new(PyTypeObject *type, PyObject *args, PyObject *keyword
     static char *keys[] = {"reader", "model", "least", "tables", "numbers", "objects", NULL};
     PyObject *reader, *model, *tables, *numbers, *objects;
     double least_;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O!OdO!O!O!", keys, reader_type, &reader, &model, &least_, &PyDict_Type,
-                                     &tables, &PyDict_Type, &numbers, &PyDict_Type, &objects))
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O!OdO!O!O!", keys, reader_type, &reader, &model, &least_,
+                                     &PyDict_Type, &tables, &PyDict_Type, &numbers, &PyDict_Type, &objects))
         return NULL;
     if (model != Py_None && !PyObject_TypeCheck(model, model_type)) {
         PyErr_SetString(PyExc_TypeError, "model must be a Model or None");
@@ -900,14 +947,17 @@ static PyObject *judge_new(PyTypeObject *type, PyObject *args, PyObject *keyword
 }
 
 static PyMethodDef judge_methods[] = {
-    {"classify", (PyCFunction)judge_classify, METH_O, "The Classification of a text, or None where Python is to make it."},
+    {"classify", (PyCFunction)judge_classify, METH_O,
+     "The Classification of a text, or None where Python is to make it."},
     {"row", (PyCFunction)judge_row, METH_O, "The Row of a text, or None where Python is to make it."},
     {0}};
-static PyType_Slot judge_slots[] = {{Py_tp_new, judge_new}, {Py_tp_dealloc, judge_dealloc},
+static PyType_Slot judge_slots[] = {{Py_tp_new, judge_new},
+                                    {Py_tp_dealloc, judge_dealloc},
                                     {Py_tp_methods, judge_methods},
                                     {Py_tp_doc, "Judges texts by what a Reader reads, and perhaps a Model."},
                                     {0, NULL}};
-static PyType_Spec judge_spec = {"outsourcing_classifier._native.Judge", sizeof(Judge), 0, Py_TPFLAGS_DEFAULT, judge_slots};
+static PyType_Spec judge_spec = {"outsourcing_classifier._native.Judge", sizeof(Judge), 0, Py_TPFLAGS_DEFAULT,
+                                 judge_slots};
 
 int add_judging(PyObject *module) {
     PyObject *type = PyType_FromSpec(&judge_spec);

@@ -11,7 +11,7 @@ ROWS(Known, Knowns)
 
 struct Model {
     PyObject_HEAD
-    char *letters; /* all names, a line end behind each */
+    char *letters;        /* all names, a line end behind each */
     u32 *name_at, *slots; /* slots: 1 + row, under the upper bits of the name's hash */
     u32 slot_mask, names;
     Gram *grams;
@@ -31,8 +31,8 @@ double surest(const Model *model) { return model->surest; }
 
 static void model_dealloc(Model *m) {
     PyTypeObject *type = Py_TYPE((PyObject *)m);
-    void *held[] = {m->letters, m->name_at, m->slots, m->grams, m->met.at, m->name.at, m->known.at,
-                    m->known_letters.at, m->known_rows.at};
+    void *held[] = {m->letters,  m->name_at,          m->slots,        m->grams, m->met.at, m->name.at,
+                    m->known.at, m->known_letters.at, m->known_rows.at};
     for (size_t i = 0; i < sizeof held / sizeof *held; i++) free(held[i]);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))((PyObject *)m);
     Py_DECREF(type);
@@ -74,7 +74,8 @@ static PyObject *model_new(PyTypeObject *type, PyObject *args, PyObject *keyword
     for (name = 0; name < m->names; name++) {
         const double *row = (const double *)weights.buf + (size_t)CLASSES * name;
         m->grams[name] = (Gram){((const double *)idf.buf)[name], {row[0] - row[2], row[1] - row[2]}, 0};
-        u32 hash = hash_of((const uint8_t *)m->letters + m->name_at[name], (i32)(m->name_at[name + 1] - m->name_at[name] - 1));
+        u32 hash = hash_of((const uint8_t *)m->letters + m->name_at[name],
+                           (i32)(m->name_at[name + 1] - m->name_at[name] - 1));
         u32 slot = hash & m->slot_mask;
         while (m->slots[slot]) slot = (slot + 1) & m->slot_mask;
         m->slots[slot] = (hash & ~m->slot_mask) | (name + 1);
@@ -159,7 +160,7 @@ static const Known *known_word(Model *m, const uint8_t *letters, i32 length) {
     return known;
 }
 
-/* Model._placed: what is done with each feature of a text in turn, until it says that this is enough (1) or fails (-1) */
+/* Model._placed: what is done with each feature of a text in turn, until it says enough (1) or fails (-1) */
 typedef int (*Step)(Model *m, i32 row, i32 start, i32 end, void *more);
 
 static int each(Model *m, const uint8_t *data, i32 length, Step step, void *more) {
@@ -236,7 +237,8 @@ static uint8_t *copied(PyObject *folded, i32 *size) {
     char *bytes;
     Py_ssize_t length;
     if (PyBytes_AsStringAndSize(folded, &bytes, &length) < 0) return NULL;
-    if (length >= INT32_MAX / 4) return PyErr_SetString(PyExc_OverflowError, "a text of more than 500 million bytes"), NULL;
+    if (length >= INT32_MAX / 4)
+        return PyErr_SetString(PyExc_OverflowError, "a text of more than 500 million bytes"), NULL;
     uint8_t *out = calloc((size_t)length + PAD, 1);
     if (!out) return PyErr_NoMemory(), NULL;
     memcpy(out, bytes, (size_t)length);
@@ -252,7 +254,8 @@ static PyObject *model_judge(Model *m, PyObject *folded) {
     int failed = judge_folded(m, data, size, &v);
     free(data);
     if (failed) return PyErr_NoMemory();
-    return Py_BuildValue("(ddd)(ddd)", v.chances[0], v.chances[1], v.chances[2], v.scores[0], v.scores[1], v.scores[2]);
+    return Py_BuildValue("(ddd)(ddd)", v.chances[0], v.chances[1], v.chances[2], v.scores[0], v.scores[1],
+                         v.scores[2]);
 }
 
 static PyObject *model_count(Model *m, PyObject *folded) {
@@ -307,7 +310,8 @@ const char *name_of(const Model *m, i32 row, Py_ssize_t *size) {
 int weightiest(Model *m, const uint8_t *data, i32 length, int side, int most_, Weighty *top) {
     int size = 0, failed = count_in(m, data, length);
     double square = 0.0;
-    for (Py_ssize_t i = 0; i < m->met.size; i++) square += raw_of(&m->grams[m->met.at[i]]) * raw_of(&m->grams[m->met.at[i]]);
+    for (Py_ssize_t i = 0; i < m->met.size; i++)
+        square += raw_of(&m->grams[m->met.at[i]]) * raw_of(&m->grams[m->met.at[i]]);
     double norm = square == 0.0 ? 1.0 : sqrt(square);
     for (Py_ssize_t i = 0; i < m->met.size; i++) {
         const Gram *gram = &m->grams[m->met.at[i]];
@@ -333,7 +337,8 @@ static PyObject *model_weightiest(Model *m, PyObject *args) {
     int side, most_;
     i32 length;
     if (!PyArg_ParseTuple(args, "Oii", &folded, &side, &most_)) return NULL;
-    if (side < 0 || side > 1 || most_ < 1) return PyErr_SetString(PyExc_ValueError, "side: 0 or 1; most: 1 or more"), NULL;
+    if (side < 0 || side > 1 || most_ < 1)
+        return PyErr_SetString(PyExc_ValueError, "side: 0 or 1; most: 1 or more"), NULL;
     uint8_t *data = copied(folded, &length);
     if (!data) return NULL;
     Weighty *top = calloc((size_t)most_ + 1, sizeof(Weighty));
@@ -356,7 +361,8 @@ static PyMethodDef model_methods[] = {
     {"weightiest", (PyCFunction)model_weightiest, METH_VARARGS,
      "(name, start, end, value, what it moves the score by) of the features that move the score of a side most."},
     {0}};
-static PyType_Slot model_slots[] = {{Py_tp_new, model_new}, {Py_tp_dealloc, model_dealloc},
+static PyType_Slot model_slots[] = {{Py_tp_new, model_new},
+                                    {Py_tp_dealloc, model_dealloc},
                                     {Py_tp_methods, model_methods},
                                     {Py_tp_doc, "A linear model over words, pairs of words and letter groups."},
                                     {0, NULL}};

@@ -2,8 +2,8 @@
 
 #include "_native.h"
 
-static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_native", "Reading, weighing and judging in C.", -1, NULL,
-                                    NULL, NULL, NULL, NULL};
+static struct PyModuleDef module = {
+    PyModuleDef_HEAD_INIT, "_native", "Reading, weighing and judging in C.", -1, NULL, NULL, NULL, NULL, NULL};
 
 PyMODINIT_FUNC PyInit__native(void) {
     PyObject *out = PyModule_Create(&module);

@@ -45,17 +45,20 @@ typedef int32_t i32;
 
 /* ---- growing rows of numbers ------------------------------------------------------------------ */
 
-#define ROWS(T, name)                                                                                     \
-    typedef struct { T *at; Py_ssize_t size, room; } name;                                                \
-    static inline T *name##_add(name *rows) {                                                              \
-        if (rows->size == rows->room) {                                                                   \
-            Py_ssize_t room = rows->room ? 2 * rows->room : 64;                                           \
-            T *more = realloc(rows->at, (size_t)room * sizeof(T));                                        \
-            if (!more) return NULL;                                                                       \
-            rows->at = more;                                                                              \
-            rows->room = room;                                                                            \
-        }                                                                                                 \
-        return &rows->at[rows->size++];                                                                   \
+#define ROWS(T, name)                                              \
+    typedef struct {                                               \
+        T *at;                                                     \
+        Py_ssize_t size, room;                                     \
+    } name;                                                        \
+    static inline T *name##_add(name *rows) {                      \
+        if (rows->size == rows->room) {                            \
+            Py_ssize_t room = rows->room ? 2 * rows->room : 64;    \
+            T *more = realloc(rows->at, (size_t)room * sizeof(T)); \
+            if (!more) return NULL;                                \
+            rows->at = more;                                       \
+            rows->room = room;                                     \
+        }                                                          \
+        return &rows->at[rows->size++];                            \
     }
 
 typedef struct { i32 start, end; } Span;
@@ -63,7 +66,9 @@ typedef struct { i32 start, end; u32 word; } Word;
 /* A word of the vocabulary; length 0: none. start: 0, or where a walk that it begins stands (see move) */
 typedef struct { u32 class_, start; uint16_t marks, length; uint8_t traits, head[PAD]; } Lexeme;
 /* What terms stand for: where their rows begin and how many there are */
-typedef struct { u32 rules, masks, cues, objects, verbs, rule_count, mask_count, cue_count, object_count, verb_count; } Use;
+typedef struct {
+    u32 rules, masks, cues, objects, verbs, rule_count, mask_count, cue_count, object_count, verb_count;
+} Use;
 typedef struct { u32 class_, to; } Jump; /* first of each state: its mask and its use, or 0 */
 typedef struct { i32 start, end; u32 use; } Found;
 typedef struct { i32 start, end; u32 entry; i32 length, count; Span parts[2]; } Candidate;
@@ -105,22 +110,31 @@ static inline void *room_for(Bytes *rows, size_t size) {
     return rows->at;
 }
 
-#define ADD(type, rows, ...)                                                                              \
-    do {                                                                                                  \
-        type *new_ = type##s_add(rows);                                                                   \
-        if (!new_) return -1;                                                                             \
-        *new_ = (type){__VA_ARGS__};                                                                      \
+#define ADD(type, rows, ...)            \
+    do {                                \
+        type *new_ = type##s_add(rows); \
+        if (!new_) return -1;           \
+        *new_ = (type){__VA_ARGS__};    \
     } while (0)
 
 /* ---- the reader -------------------------------------------------------------------------------- */
 
-enum {
-    T_MOVES_AT, T_MOVE_CLASSES, T_MOVE_STATES, T_STATE_USE, T_RULES_AT, T_RULES, T_MASKS_AT, T_MASKS, T_CUES_AT,
-    T_CUES, T_OBJECTS_AT, T_OBJECTS, T_VERBS, T_VERB_SETS_AT, T_VERB_SETS, T_TOKEN_CLASS, T_SPECIAL_TRAITS,
-    T_SPECIAL_MARKS, T_ENTRY_TRAITS, T_ENTRY_LANGUAGE, T_ENTRY_RANK, T_ENTRY_ORDER, T_ENTRY_CONCEPT, T_GAPS,
-    T_CUE_EFFECT, T_CUE_SCOPE, T_CUE_ZONE, T_ZONE_TRAITS, T_LANGUAGE_HEAD_LAST, T_LANGUAGE_FOREIGN, T_CODES,
-    T_NAMED_ZONES, T_ALL
-};
+/* a list of what has a name in Python: numbers and names of one row each */
+#define NUMBERED(number, name) number,
+#define NAMED(number, name) name,
+
+#define READER_TABLES(X)                                                                                      \
+    X(T_MOVES_AT, "moves_at") X(T_MOVE_CLASSES, "move_classes") X(T_MOVE_STATES, "move_states")               \
+    X(T_STATE_USE, "state_use") X(T_RULES_AT, "rules_at") X(T_RULES, "rules") X(T_MASKS_AT, "masks_at")       \
+    X(T_MASKS, "masks") X(T_CUES_AT, "cues_at") X(T_CUES, "cues") X(T_OBJECTS_AT, "objects_at")               \
+    X(T_OBJECTS, "objects") X(T_VERBS, "verbs") X(T_VERB_SETS_AT, "verb_sets_at") X(T_VERB_SETS, "verb_sets") \
+    X(T_TOKEN_CLASS, "token_class") X(T_SPECIAL_TRAITS, "special_traits") X(T_SPECIAL_MARKS, "special_marks") \
+    X(T_ENTRY_TRAITS, "entry_traits") X(T_ENTRY_LANGUAGE, "entry_language") X(T_ENTRY_RANK, "entry_rank")     \
+    X(T_ENTRY_ORDER, "entry_order") X(T_ENTRY_CONCEPT, "entry_concept") X(T_GAPS, "gaps")                     \
+    X(T_CUE_EFFECT, "cue_effect") X(T_CUE_SCOPE, "cue_scope") X(T_CUE_ZONE, "cue_zone")                       \
+    X(T_ZONE_TRAITS, "zone_traits") X(T_LANGUAGE_HEAD_LAST, "language_head_last")                             \
+    X(T_LANGUAGE_FOREIGN, "language_foreign") X(T_CODES, "codes") X(T_NAMED_ZONES, "named_zones")
+enum { READER_TABLES(NUMBERED) T_ALL };
 /* rows of named_zones */
 enum { Z_TITLE, Z_BODY, Z_DUTIES, Z_EMPLOYER, Z_REQUIREMENTS, Z_SOLE, Z_MENTION, Z_MODIFIER, Z_ALL };
 
@@ -162,7 +176,7 @@ struct Reader {
     const u32 *tables[T_ALL]; /* of the views */
     Py_ssize_t sizes[T_ALL];
     Py_buffer views[T_ALL];
-    u32 *codes; /* by code point; 0: not yet looked up */
+    u32 *codes;       /* by code point; 0: not yet looked up */
     uint8_t *letters; /* all words of the vocabulary, and PAD */
     Lexeme *lexemes;  /* the vocabulary as an open hash table: a word is its place there */
     u32 *letters_at;  /* of each place, for words longer than their head */
@@ -179,7 +193,8 @@ struct Reader {
 
 /* Sixteen letters, and noughts beyond the length. */
 static inline void head_of(const uint8_t *letters, i32 length, uint64_t out[2]) {
-    static const uint8_t ones[2 * PAD] = {255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255};
+    static const uint8_t ones[2 * PAD] = {255, 255, 255, 255, 255, 255, 255, 255,
+                                          255, 255, 255, 255, 255, 255, 255, 255};
     uint64_t mask[2];
     memcpy(out, letters, PAD);
     memcpy(mask, ones + PAD - (length < PAD ? length : PAD), PAD);

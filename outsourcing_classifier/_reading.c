@@ -7,13 +7,7 @@ back. Everything is linear in the length of the text. */
 #include "_native.h"
 #include <stdarg.h>
 
-static const char *const TABLES[T_ALL] = {
-    "moves_at", "move_classes", "move_states", "state_use", "rules_at", "rules", "masks_at", "masks", "cues_at",
-    "cues", "objects_at", "objects", "verbs", "verb_sets_at", "verb_sets", "token_class", "special_traits",
-    "special_marks", "entry_traits", "entry_language", "entry_rank", "entry_order", "entry_concept", "gaps",
-    "cue_effect", "cue_scope", "cue_zone", "zone_traits", "language_head_last", "language_foreign", "codes",
-    "named_zones",
-};
+static const char *const TABLES[T_ALL] = {READER_TABLES(NAMED)};
 
 /* bits of a folded byte */
 enum { DOT = 1, COLON = 2, LINE = 4, COMMA = 8, BRACKET = 16 };
@@ -73,8 +67,10 @@ static Py_ssize_t begun(const void *rows, Py_ssize_t size, size_t width, i32 pos
     Py_ssize_t low = 0, high = size;
     while (low < high) {
         Py_ssize_t middle = (low + high) / 2;
-        if (position < *(const i32 *)((const char *)rows + (size_t)middle * width)) high = middle;
-        else low = middle + 1;
+        if (position < *(const i32 *)((const char *)rows + (size_t)middle * width))
+            high = middle;
+        else
+            low = middle + 1;
     }
     return low;
 }
@@ -125,7 +121,8 @@ enum { EDIT_SEAM, EDIT_DOT, EDIT_GAP, EDIT_END, EDIT_AND, EDIT_NOTHING, EDIT_SPE
 static i32 edit_at(const Reader *r, const uint8_t *d, i32 n, i32 i, int *kind) {
     i32 j = i;
     switch (d[i]) {
-    case ' ': case '\n':
+    case ' ':
+    case '\n':
         while (j < n && (d[j] == ' ' || d[j] == '\n')) j++;
         if (j - i >= 2 || d[i] == '\n') {
             *kind = memchr(d + i, '\n', (size_t)(j - i)) ? EDIT_GAP : EDIT_SPACE;
@@ -137,9 +134,7 @@ static i32 edit_at(const Reader *r, const uint8_t *d, i32 n, i32 i, int *kind) {
         while (j < n && d[j] == DROP) j++;
         *kind = EDIT_NOTHING;
         return j;
-    case EXPAND:
-        *kind = EDIT_SPELL;
-        return i + 1;
+    case EXPAND: *kind = EDIT_SPELL; return i + 1;
     case '&': {
         static const char *const names[] = {"nbsp.", "quot.", "lt.", "gt."};
         for (int k = 0; k < 4; k++) {
@@ -178,7 +173,8 @@ static i32 edit_at(const Reader *r, const uint8_t *d, i32 n, i32 i, int *kind) {
         if (before && i + 1 < n && d[i + 1] == 's' && !(i + 2 < n && is_word(d[i + 2]))) return i + 2;
         return before && after ? 0 : i + 1;
     }
-    case '/': case '(': {
+    case '/':
+    case '(': {
         Span word;
         j = i + 1;
         if (j >= n || !is_word(d[j]) || !next_token(d, &j, least(n, i + 42), &word)) return 0;
@@ -190,8 +186,7 @@ static i32 edit_at(const Reader *r, const uint8_t *d, i32 n, i32 i, int *kind) {
         *kind = EDIT_NOTHING;
         return j + (d[i] == '(');
     }
-    default:
-        return 0;
+    default: return 0;
     }
     /* " ?&(amp.)? ?" */
     j++;
@@ -205,7 +200,8 @@ static i32 edit_at(const Reader *r, const uint8_t *d, i32 n, i32 i, int *kind) {
 static int is_seam(const Reader *r, const uint8_t *d, const uint8_t *shape, i32 n, i32 at) {
     Span token;
     i32 start = at, from;
-    if (at < 2 || at + 2 >= n || shape[at - 1] != 'l' || shape[at - 2] != 'l' || shape[at + 1] != 'l' || shape[at + 2] != 'l')
+    if (at < 2 || at + 2 >= n || shape[at - 1] != 'l' || shape[at - 2] != 'l' || shape[at + 1] != 'l' ||
+        shape[at + 2] != 'l')
         return 0;
     while (start && at - start < 40 && is_word(d[start - 1])) start--;
     from = start;
@@ -222,7 +218,8 @@ static i32 abbreviated(const uint8_t *d, const uint8_t *shape, i32 n, i32 dot) {
 }
 
 /* Seams of glued words, dots of abbreviations and all else, by place. events: where they may be. */
-static int edits_of(const Reader *r, const uint8_t *d, const uint8_t *shape, i32 n, const i32 *events, i32 count, Edits *edits) {
+static int edits_of(const Reader *r, const uint8_t *d, const uint8_t *shape, i32 n, const i32 *events, i32 count,
+                    Edits *edits) {
     i32 reached = 0;
     for (i32 k = 0; k < count; k++) {
         i32 i = events[k], end;
@@ -252,8 +249,10 @@ static void mend_signs(const u32 *text, uint8_t *d, const uint8_t *shape, i32 n,
             d[i] = '-';
             reached = i + 2;
         }
-        if ((text[i] == '?' || text[i] == 0xBF) && shape[i - 1] == 'l' && shape[i + 1] == 'l') d[i] = '\'';
-        else if (d[i] == '.' && shape[i - 1] == 'U' && shape[i + 1] == 'U') d[i] = '-';
+        if ((text[i] == '?' || text[i] == 0xBF) && shape[i - 1] == 'l' && shape[i + 1] == 'l')
+            d[i] = '\'';
+        else if (d[i] == '.' && shape[i - 1] == 'U' && shape[i + 1] == 'U')
+            d[i] = '-';
     }
 }
 
@@ -271,7 +270,8 @@ static uint8_t gap_of(const Reader *r, const u32 *text, i32 n, i32 start, i32 en
 static int fold(Work *w, const u32 *text, i32 n) {
     Reader *r = w->reader;
     Moves *moves = &w->moves;
-    uint8_t *d = room_for(&w->scratch[S_RAW], (size_t)n + PAD), *shape = room_for(&w->scratch[S_A], (size_t)n + 1), *out;
+    uint8_t *d = room_for(&w->scratch[S_RAW], (size_t)n + PAD), *shape = room_for(&w->scratch[S_A], (size_t)n + 1),
+            *out;
     i32 *events = room_for(&w->scratch[S_B], ((size_t)n + 1) * sizeof(i32)), count = 0;
     if (!d || !shape || !events) return -1;
     for (i32 i = 0; i < n; i++) {
@@ -300,10 +300,15 @@ static int fold(Work *w, const u32 *text, i32 n) {
         memcpy(out + size, d + last, (size_t)(e->start - last));
         size += e->start - last;
         switch (e->kind) {
-        case EDIT_SEAM: case EDIT_END: out[size++] = '.'; break;
-        case EDIT_DOT: case EDIT_SPACE: out[size++] = ' '; break;
+        case EDIT_SEAM:
+        case EDIT_END: out[size++] = '.'; break;
+        case EDIT_DOT:
+        case EDIT_SPACE: out[size++] = ' '; break;
         case EDIT_GAP: out[size++] = gap_of(r, text, n, e->start, e->end); break;
-        case EDIT_AND: memcpy(out + size, " and ", 5); size += 5; break;
+        case EDIT_AND:
+            memcpy(out + size, " and ", 5);
+            size += 5;
+            break;
         case EDIT_SPELL: {
             PyObject *letters = PyObject_CallFunction(r->spell, "k", (unsigned long)text[e->start]);
             char *spelt;
@@ -355,12 +360,13 @@ static int tokenise(Work *w) {
         ADD(Word, &w->words, token.start, token.end, hash);
         if (w->words.size > AHEAD) look_up(w, &w->words.at[w->words.size - 1 - AHEAD]);
     }
-    for (Py_ssize_t i = w->words.size > AHEAD ? w->words.size - AHEAD : 0; i < w->words.size; i++) look_up(w, &w->words.at[i]);
+    for (Py_ssize_t i = w->words.size > AHEAD ? w->words.size - AHEAD : 0; i < w->words.size; i++)
+        look_up(w, &w->words.at[i]);
     return 0;
 }
 
-/* Where a walk stands is 1 + the state, or, once there are jumps, the place of the state's first one: a table of its own
-for each state, so that those of common words lie together. */
+/* Where a walk stands is 1 + the state, or, once there are jumps, the place of the state's first one. The jumps of a
+state are a hash table of their own, so that those of common words lie together. */
 
 enum { ENOUGH_WORDS = 1 << 14 }; /* read before jumps pay */
 
@@ -393,7 +399,9 @@ static void make_jumps(Reader *r) {
     r->jumps = jumps;
 }
 
-static u32 use_at(const Reader *r, u32 here) { return r->jumps ? r->jumps[here].to : r->tables[T_STATE_USE][here - 1]; }
+static u32 use_at(const Reader *r, u32 here) {
+    return r->jumps ? r->jumps[here].to : r->tables[T_STATE_USE][here - 1];
+}
 
 static u32 move(const Reader *r, u32 here, u32 class_) {
     if (r->jumps) {
@@ -407,8 +415,10 @@ static u32 move(const Reader *r, u32 here, u32 class_) {
     while (low < high) {
         u32 middle = (low + high) / 2, there = table(r, T_MOVE_CLASSES, middle);
         if (there == class_) return table(r, T_MOVE_STATES, middle) + 1;
-        if (there < class_) low = middle + 1;
-        else high = middle;
+        if (there < class_)
+            low = middle + 1;
+        else
+            high = middle;
     }
     return 0;
 }
@@ -440,8 +450,10 @@ static int in_verb_set(const Reader *r, u32 use, u32 action) {
     while (low < high) {
         u32 middle = (low + high) / 2, there = table(r, T_VERB_SETS, middle);
         if (there == action) return 1;
-        if (there < action) low = middle + 1;
-        else high = middle;
+        if (there < action)
+            low = middle + 1;
+        else
+            high = middle;
     }
     return 0;
 }
@@ -686,10 +698,13 @@ static int cut(Work *w, i32 start, i32 end) {
     const uint8_t *d = w->data;
     i32 since = start;
     for (i32 i = start; i < end;) {
-        i32 size = d[i] == '.' || d[i] == ':' || d[i] == '/' || d[i] == '\n'                     ? 1
+        i32 size = d[i] == '.' || d[i] == ':' || d[i] == '/' || d[i] == '\n'                               ? 1
                    : i + 1 < end && ((d[i] == ' ' && d[i + 1] == '-') || (d[i] == '-' && d[i + 1] == ' ')) ? 2
-                                                                                                  : 0;
-        if (!size) { i++; continue; }
+                                                                                                           : 0;
+        if (!size) {
+            i++;
+            continue;
+        }
         if (phrase(w, since, i) < 0) return -1;
         since = i += size;
     }
@@ -712,7 +727,8 @@ static int zones(Work *w) {
         u32 zone = table(r, T_CUE_ZONE, c->cue), scope = table(r, T_CUE_SCOPE, c->cue);
         if (scope == SCOPE_SECTION) {
             int strict = c->start < w->title_end && zone != named(w, Z_DUTIES);
-            if (!strict && c->start < w->title_end && w->title_end <= c->end + 1 && is_heading(w, c->start, c->end, 0)) {
+            if (!strict && c->start < w->title_end && w->title_end <= c->end + 1 &&
+                is_heading(w, c->start, c->end, 0)) {
                 w->title_end = 0;
                 w->starts.size = w->start_zones.size = 0;
                 if (begin_zone(w, 0, zone) < 0) goto no_memory;
@@ -729,7 +745,8 @@ static int zones(Work *w) {
                 *new_ = (Stretch){most(most(since, floor), w->title_end), to >= 0 ? to : roof, zone};
             }
         } else { /* zones._phrase_end */
-            i32 limit = least(n, c->end + PHRASE_BYTES), found = find_any(d, c->end + 1, limit, DOT | COMMA | COLON | BRACKET | LINE);
+            i32 limit = least(n, c->end + PHRASE_BYTES),
+                found = find_any(d, c->end + 1, limit, DOT | COMMA | COLON | BRACKET | LINE);
             Stretch *new_ = Stretchs_add(&next);
             if (!new_) goto no_memory;
             *new_ = (Stretch){c->end, after_words(d, c->end, PHRASE_WORDS, found >= 0 ? found : limit), zone};
@@ -752,7 +769,8 @@ static int zones(Work *w) {
     if (w->spans.size) qsort(w->spans.at, (size_t)w->spans.size, sizeof(Stretch), by_span);
     if (w->title_end && cut(w, 0, w->title_end) < 0) return -1;
     for (Py_ssize_t i = 0; i < w->spans.size; i++)
-        if (w->spans.at[i].zone == named(w, Z_TITLE) && cut(w, w->spans.at[i].start, w->spans.at[i].end) < 0) return -1;
+        if (w->spans.at[i].zone == named(w, Z_TITLE) && cut(w, w->spans.at[i].start, w->spans.at[i].end) < 0)
+            return -1;
     if (w->phrases.size) qsort(w->phrases.at, (size_t)w->phrases.size, sizeof(Phrase), by_four);
     return 0;
 no_memory:
@@ -980,9 +998,14 @@ static int longest(Work *w) {
     for (Py_ssize_t i = 0; i < count; i++) {
         const Candidate *c = &w->candidates.at[i];
         u32 language = table(r, T_ENTRY_LANGUAGE, c->entry);
-        claims[i] = (Claim){c->length, (i32)(table(r, T_ENTRY_TRAITS, c->entry) & MASK), c->start, votes[language],
-                            (i32)table(r, T_ENTRY_RANK, c->entry), (i32)language,
-                            (i32)table(r, T_ENTRY_ORDER, c->entry), (i32)i};
+        claims[i] = (Claim){c->length,
+                            (i32)(table(r, T_ENTRY_TRAITS, c->entry) & MASK),
+                            c->start,
+                            votes[language],
+                            (i32)table(r, T_ENTRY_RANK, c->entry),
+                            (i32)language,
+                            (i32)table(r, T_ENTRY_ORDER, c->entry),
+                            (i32)i};
     }
     qsort(claims, (size_t)count, sizeof(Claim), by_claim);
     for (Py_ssize_t i = 0; i < count; i++) {
@@ -1043,7 +1066,8 @@ static int covered(Work *w) {
         int masked = table(r, T_ENTRY_TRAITS, winner->entry) & MASK;
         int same = c->entry == winner->entry ||
                    (c->count == winner->count && !memcmp(c->parts, winner->parts, (size_t)c->count * sizeof(Span)));
-        if (!masked && same && table(r, T_ENTRY_CONCEPT, c->entry) == table(r, T_ENTRY_CONCEPT, winner->entry)) continue;
+        if (!masked && same && table(r, T_ENTRY_CONCEPT, c->entry) == table(r, T_ENTRY_CONCEPT, winner->entry))
+            continue;
         if (drop(w, c, masked ? WHY_MASKED : WHY_COVERED, (i32)winner->entry, 0) < 0) return -1;
     }
     return 0;
@@ -1072,7 +1096,8 @@ static int in_phrases(Work *w) {
     Py_ssize_t count = w->hits.size;
     if (!count) return 0;
     const Phrase **within = room_for(&w->scratch[S_A], (size_t)count * sizeof *within);
-    uint8_t *decided = room_for(&w->scratch[S_B], (size_t)w->phrases.size + 1), *leads = room_for(&w->scratch[S_C], (size_t)count);
+    uint8_t *decided = room_for(&w->scratch[S_B], (size_t)w->phrases.size + 1),
+            *leads = room_for(&w->scratch[S_C], (size_t)count);
     if (!within || !decided || !leads) return -1;
     memset(decided, 0, (size_t)w->phrases.size + 1);
     memset(leads, 0, (size_t)count);
@@ -1184,14 +1209,15 @@ static PyObject *folded_source(Folded *self, PyObject *position) {
 static PyGetSetDef folded_fields[] = {{"data", (getter)folded_data, NULL, "The folded bytes.", NULL}, {0}};
 static PyMethodDef folded_methods[] = {
     {"source", (PyCFunction)folded_source, METH_O, "The source offset of a folded position."}, {0}};
-static PyType_Slot folded_slots[] = {{Py_tp_dealloc, folded_dealloc}, {Py_tp_getset, folded_fields},
-                                     {Py_tp_methods, folded_methods}, {0, NULL}};
+static PyType_Slot folded_slots[] = {
+    {Py_tp_dealloc, folded_dealloc}, {Py_tp_getset, folded_fields}, {Py_tp_methods, folded_methods}, {0, NULL}};
 static PyType_Spec folded_spec = {"outsourcing_classifier._native.Folded", sizeof(Folded), 0,
                                   Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, folded_slots};
 
-#define WORK_ROWS(X)                                                                                      \
-    X(moves) X(words) X(found) X(verbs) X(objects) X(candidates) X(kept) X(lost) X(cues) X(starts) X(start_zones) \
-    X(spans) X(phrases) X(excluded) X(owned[0]) X(owned[1]) X(hits) X(dropped) X(edits)
+#define WORK_ROWS(X)                                                                                              \
+    X(moves)                                                                                                      \
+    X(words) X(found) X(verbs) X(objects) X(candidates) X(kept) X(lost) X(cues) X(starts) X(start_zones) X(spans) \
+        X(phrases) X(excluded) X(owned[0]) X(owned[1]) X(hits) X(dropped) X(edits)
 
 static void free_rows(Work *w) {
 #define FREE(rows) free(w->rows.at);
@@ -1203,8 +1229,8 @@ static void free_rows(Work *w) {
 
 static void reader_dealloc(Reader *self) {
     PyTypeObject *type = Py_TYPE((PyObject *)self);
-    PyObject *held[] = {self->look, self->spell, self->entries, self->reasons, self->languages, self->ids,
-                        self->zones, self->make_hit, self->make_dropped, self->endings};
+    PyObject *held[] = {self->look, self->spell, self->entries,  self->reasons,      self->languages,
+                        self->ids,  self->zones, self->make_hit, self->make_dropped, self->endings};
     for (size_t i = 0; i < sizeof held / sizeof *held; i++) Py_XDECREF(held[i]);
     for (int i = 0; i < T_ALL; i++)
         if (self->views[i].obj) PyBuffer_Release(&self->views[i]);
@@ -1236,7 +1262,8 @@ static Lexeme *lexeme_of(Reader *r, u32 begin, u32 end) {
     u32 word = word_of(r, letters, length), slot = hash_of(letters, length) & r->slot_mask;
     uint64_t head[2];
     if (word != NONE) return &r->lexemes[word];
-    if (!length || length > UINT16_MAX) return PyErr_SetString(PyExc_ValueError, "a word without letters, or too long"), NULL;
+    if (!length || length > UINT16_MAX)
+        return PyErr_SetString(PyExc_ValueError, "a word without letters, or too long"), NULL;
     while (r->lexemes[slot].length) slot = (slot + 1) & r->slot_mask;
     Lexeme *lexeme = &r->lexemes[slot];
     head_of(letters, length, head);
@@ -1310,25 +1337,29 @@ static int take_uses(Reader *r) {
     if (!r->uses) return -1;
     for (u32 i = 0; i < (u32)count; i++) {
         u32 set = table(r, T_VERBS, i);
-        r->uses[i] = (Use){table(r, T_RULES_AT, i), table(r, T_MASKS_AT, i), table(r, T_CUES_AT, i),
-                           table(r, T_OBJECTS_AT, i), table(r, T_VERB_SETS_AT, set), row_size(r, T_RULES_AT, i),
-                           row_size(r, T_MASKS_AT, i), row_size(r, T_CUES_AT, i), row_size(r, T_OBJECTS_AT, i),
-                           row_size(r, T_VERB_SETS_AT, set)};
+        r->uses[i] =
+            (Use){table(r, T_RULES_AT, i),         table(r, T_MASKS_AT, i),       table(r, T_CUES_AT, i),
+                  table(r, T_OBJECTS_AT, i),       table(r, T_VERB_SETS_AT, set), row_size(r, T_RULES_AT, i),
+                  row_size(r, T_MASKS_AT, i),      row_size(r, T_CUES_AT, i),     row_size(r, T_OBJECTS_AT, i),
+                  row_size(r, T_VERB_SETS_AT, set)};
     }
     return 0;
 }
 
 static PyObject *reader_new(PyTypeObject *type, PyObject *args, PyObject *names) {
-    static char *keys[] = {"tables", "words", "special", "look", "spell", "entries", "ids", "first_action", "first_mask",
-                           "languages", "zones", "reasons", "endings", "make_hit", "make_dropped", NULL};
-    PyObject *tables, *words, *special, *look, *spell, *entries, *ids, *languages, *zones_, *reasons, *endings, *hit, *dropped;
+    static char *keys[] = {"tables",  "words",        "special",      "look",      "spell", "entries",
+                           "ids",     "first_action", "first_mask",   "languages", "zones", "reasons",
+                           "endings", "make_hit",     "make_dropped", NULL};
+    PyObject *tables, *words, *special, *look, *spell, *entries, *ids, *languages, *zones_, *reasons, *endings, *hit,
+        *dropped;
     unsigned int first_action, first_mask;
-    if (!PyArg_ParseTupleAndKeywords(args, names, "O!O!O!OOO!O!IIO!O!O!OOO", keys, &PyDict_Type, &tables, &PyBytes_Type,
-                                     &words, &PyBytes_Type, &special, &look, &spell, &PyList_Type, &entries, &PyList_Type, &ids, &first_action,
-                                     &first_mask, &PyList_Type, &languages, &PyList_Type, &zones_, &PyList_Type,
-                                     &reasons, &endings, &hit, &dropped))
+    if (!PyArg_ParseTupleAndKeywords(
+            args, names, "O!O!O!OOO!O!IIO!O!O!OOO", keys, &PyDict_Type, &tables, &PyBytes_Type, &words, &PyBytes_Type,
+            &special, &look, &spell, &PyList_Type, &entries, &PyList_Type, &ids, &first_action, &first_mask,
+            &PyList_Type, &languages, &PyList_Type, &zones_, &PyList_Type, &reasons, &endings, &hit, &dropped))
         return NULL;
-    if (PyList_Size(languages) > MOST_LANGUAGES) return PyErr_Format(PyExc_ValueError, "more than %d languages", MOST_LANGUAGES);
+    if (PyList_Size(languages) > MOST_LANGUAGES)
+        return PyErr_Format(PyExc_ValueError, "more than %d languages", MOST_LANGUAGES);
     Reader *r = (Reader *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
     if (!r) return NULL;
     r->look = Py_NewRef(look);
@@ -1349,7 +1380,8 @@ static PyObject *reader_new(PyTypeObject *type, PyObject *args, PyObject *names)
     for (Py_ssize_t i = 0; i < r->sizes[T_GAPS]; i++) r->widest_gap = most(r->widest_gap, (i32)r->tables[T_GAPS][i]);
     r->codes = calloc(CODE_POINTS, sizeof(u32));
     if (!r->codes || take_words(r, words, special) < 0 || take_starts(r) < 0 || take_uses(r) < 0) goto failed;
-    for (i32 c = 0; c < least((i32)r->sizes[T_CODES], CODE_POINTS); c++) r->codes[c] = with_event((u32)c, r->tables[T_CODES][c]);
+    for (i32 c = 0; c < least((i32)r->sizes[T_CODES], CODE_POINTS); c++)
+        r->codes[c] = with_event((u32)c, r->tables[T_CODES][c]);
     return (PyObject *)r;
 failed:
     if (!PyErr_Occurred()) PyErr_NoMemory();
@@ -1419,8 +1451,10 @@ void end_work(Work *w) {
     Reader *r = w->reader;
     PyMem_Free(w->source);
     w->source = NULL;
-    if (r->spare.words.at || r->spare.scratch[S_RAW].at || w->source_length > MOST_SPARE) free_rows(w);
-    else r->spare = *w;
+    if (r->spare.words.at || r->spare.scratch[S_RAW].at || w->source_length > MOST_SPARE)
+        free_rows(w);
+    else
+        r->spare = *w;
 }
 
 static PyObject *reader_fold(Reader *r, PyObject *text) {
@@ -1442,8 +1476,10 @@ static int fill(PyObject *row, int count, ...) { /* steals; -1 where one could n
     for (int i = 0; i < count; i++) {
         PyObject *value = va_arg(values, PyObject *);
         failed |= !value;
-        if (!row) Py_XDECREF(value);
-        else if (PyTuple_SetItem(row, i, value) < 0) failed = 1;
+        if (!row)
+            Py_XDECREF(value);
+        else if (PyTuple_SetItem(row, i, value) < 0)
+            failed = 1;
     }
     va_end(values);
     return failed ? -1 : 0;
@@ -1505,16 +1541,20 @@ static PyMethodDef reader_methods[] = {
     {"fold", (PyCFunction)reader_fold, METH_O, "Fold a text: text.Folder.fold."},
     {"read", (PyCFunction)reader_read, METH_O, "(folded, hits, dropped, told) of a text: matcher.Matcher.read."},
     {0}};
-static PyType_Slot reader_slots[] = {{Py_tp_new, reader_new}, {Py_tp_dealloc, reader_dealloc},
+static PyType_Slot reader_slots[] = {{Py_tp_new, reader_new},
+                                     {Py_tp_dealloc, reader_dealloc},
                                      {Py_tp_methods, reader_methods},
-                                     {Py_tp_doc, "Reads texts by the tables of a compiled rulebook."}, {0, NULL}};
-static PyType_Spec reader_spec = {"outsourcing_classifier._native.Reader", sizeof(Reader), 0,
-                                  Py_TPFLAGS_DEFAULT, reader_slots};
+                                     {Py_tp_doc, "Reads texts by the tables of a compiled rulebook."},
+                                     {0, NULL}};
+static PyType_Spec reader_spec = {"outsourcing_classifier._native.Reader", sizeof(Reader), 0, Py_TPFLAGS_DEFAULT,
+                                  reader_slots};
 
 int add_reading(PyObject *module) {
     folded_type = (PyTypeObject *)PyType_FromSpec(&folded_spec);
     reader_type = (PyTypeObject *)PyType_FromSpec(&reader_spec);
     if (!folded_type || !reader_type) return -1;
     return PyModule_AddObjectRef(module, "Folded", (PyObject *)folded_type) < 0 ||
-           PyModule_AddObjectRef(module, "Reader", (PyObject *)reader_type) < 0 ? -1 : 0;
+                   PyModule_AddObjectRef(module, "Reader", (PyObject *)reader_type) < 0
+               ? -1
+               : 0;
 }

@@ -46,6 +46,10 @@ _REASONS = (
     *(Reason.CONFLICT, Reason.LOW_MARGIN, Reason.NO_EVIDENCE, Reason.OUT_OF_SCOPE, Reason.NEGATED),
     Reason.MODEL,
 )
+_DECISION = (  # as _judging.c numbers them
+    *("aside", "confidence_discount", "confidence_slope", "decay", "decide", "hints", "hints_several", "least"),
+    *("mixed_least", "mixed_share", "neither", "outside", "side_decay", "trait_alone", "trait_rows", "untitled"),
+)
 _SCOPES = {"section": 0, "sentence": 1, "after": 3}
 
 
@@ -168,7 +172,7 @@ class NativeJudge(Judge):
         numbers = {
             "kinds": [weights.kinds.get(kind, 0.0) for kind in kinds],
             "zones": [weights.zones[zone] for zone in sorted(ZONES)],
-            "decision": [value for _, value in sorted(weights.decision.items())],
+            "decision": [weights.decision[name] for name in _DECISION],
         }
         self._native = _native.Judge(
             reader=matcher.reader,
