@@ -6,6 +6,7 @@ import csv
 import pickle
 import random
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,15 @@ def test_the_same_answers(judges: list[tuple[Judge, Judge]]) -> None:
         *(" ".join(rows[i : i + 9]) for i in range(40)),
     ]:
         assert_same_answers(judges, text)
+
+
+def test_threads_give_the_same_answers() -> None:
+    rows = list(spoilt(texts(), seed=9, count=400))
+    rows = [chr(0x4E00 + i) + text + chr(0x1F300 + i) for i, text in enumerate(rows)]  # looked up in Python
+    alone, shared = native.judge_for(Index.open()), native.judge_for(Index.open())
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(shared.classify, rows))
+    assert together == [alone.classify(text) for text in rows]
 
 
 def test_another_process_gives_the_same_answers(judges: list[tuple[Judge, Judge]]) -> None:
