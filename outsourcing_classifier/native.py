@@ -83,7 +83,6 @@ class NativeMatcher(Matcher):
         entries: list[Rule | Action | Mask] = [*book.rules, *book.actions, *book.masks]
         special, traits, marks = _special(Heads(book.languages), [x.marks for x in book.languages.values()])
         order = {id_: i for i, id_ in enumerate(sorted(e.id for e in entries))}
-        self.entries = entries
         self.entry_concepts = [getattr(e, "concept", "") for e in entries]
         self.concepts = list(dict.fromkeys(self.entry_concepts))
         self.entry_kinds = [getattr(e, "kind", "mask") for e in entries]
