@@ -404,17 +404,20 @@ class _CsvJob(_Job):
         if fault is not None:
             return self.refused(f"status {fault[1]}", fault[0])
         mark, ours = self.delimiter, self.cells(map(_number, v) if n == "confidence" else v for n, v in table.items())
-        done = [f"{body}{mark}{own}\n" for body, own in zip(rows.bodies, ours, strict=True)]
+        done = [f"{body}{mark}{own}{self.ending}" for body, own in zip(rows.bodies, ours, strict=True)]
         for row, ending in rows.endings.items():
-            done[row] = done[row][:-1] + ending
+            done[row] = done[row].removesuffix(self.ending) + ending
         data = _pack("".join(done).encode(self.codec, "backslashreplace"), self.packing)
         return Piece(data, len(done), labels, services, statuses)
 
     def _plainly(self, whole: str) -> _Rows | None:
         """The rows where each is one line of as many fields as the header, ended as all are; else None."""
-        if self.ending != "\n" or "\r" in whole or self.layout.spreadsheet_safe:
+        lines = whole.count(self.ending)
+        if whole.count("\n") != lines or whole.count("\r") != lines * self.ending.count("\r"):
             return None
-        bodies = whole.split("\n")
+        if self.layout.spreadsheet_safe:
+            return None
+        bodies = whole.split(self.ending)
         if not bodies[-1]:
             bodies.pop()
         reader = csv.reader(bodies, delimiter=self.delimiter)
@@ -460,7 +463,7 @@ class _CsvJob(_Job):
                         ending = self.delimiter + self.safe(fields[width:], body[cut + 1 :]) + ending
                         body = self.safe(fields[:width], body[:cut])
                     bodies.append(body)
-                    if ending != "\n":
+                    if ending != self.ending:
                         rows.endings[row] = ending
         except csv.Error as error:
             raise _BadRow(len(bodies), error) from None
@@ -488,7 +491,7 @@ class _Rows:
     bodies: list[str]
     texts: list[str | None]
     ragged: list[int] = field(default_factory=list)
-    endings: dict[int, str] = field(default_factory=dict)  # other than a line feed
+    endings: dict[int, str] = field(default_factory=dict)  # other than the header's
 
 
 class _BadRow(Exception):
