@@ -11,7 +11,6 @@ is made again when it is missing.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sys
@@ -40,7 +39,9 @@ ARRAYS = (
 @lru_cache(maxsize=1)
 def compiler() -> str:
     """SHA-256 over the source of the modules that compile rules: what they make is of no use to others."""
-    total = hashlib.sha256()
+    from hashlib import sha256  # loads OpenSSL: not before it is wanted
+
+    total = sha256()
     for name in ("text.py", "rulebook.py", "index.py"):
         total.update(Path(__file__).with_name(name).read_bytes().replace(b"\r\n", b"\n") + b"\0")
     return total.hexdigest()
@@ -48,7 +49,9 @@ def compiler() -> str:
 
 def compiled(home: Path, sha256: str) -> Path:
     """Where the compiled index of the rules in ``home`` is kept."""
-    name = hashlib.sha256(f"{sha256} {compiler()}".encode()).hexdigest()[:32]
+    from hashlib import sha256 as checksum
+
+    name = checksum(f"{sha256} {compiler()}".encode()).hexdigest()[:32]
     return home / "__compiled__" / f"{name}.bin"
 
 

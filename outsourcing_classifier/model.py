@@ -8,7 +8,6 @@ nothing that runs is ever loaded.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import re
@@ -103,7 +102,7 @@ class Model:
             raise ModelError(f"{home / 'manifest.json'}: not JSON: {error}") from None
         if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
             raise ModelError(f"{home}: a model of format {FORMAT} is wanted")
-        if hashlib.sha256(names + data).hexdigest() != manifest.get("sha256"):
+        if _checksum(names + data) != manifest.get("sha256"):
             raise ModelError(f"{home}: the files are not those that were trained (SHA-256 differs)")
         if rulebook_sha256 is not None and manifest["rulebook"] != rulebook_sha256:
             raise ModelError(
@@ -138,7 +137,7 @@ class Model:
         if sys.byteorder == "big":
             numbers.byteswap()
         data = numbers.tobytes()
-        manifest = {**self.manifest, "sha256": hashlib.sha256(self.names + data).hexdigest()}
+        manifest = {**self.manifest, "sha256": _checksum(self.names + data)}
         (home / "vocabulary.txt").write_bytes(self.names)
         (home / "arrays.bin").write_bytes(data)
         text = json.dumps(manifest, indent=1, ensure_ascii=False, sort_keys=True)
@@ -267,6 +266,12 @@ class Model:
         """The weights of each row for BPO and for KPO, less the one for NEITHER."""
         neither = self.weights[len(CLASSES) - 1 :: len(CLASSES)]
         return {c: list(map(sub, self.weights[i :: len(CLASSES)], neither)) for i, c in enumerate(CLASSES[:-1])}
+
+
+def _checksum(data: bytes) -> str:
+    from hashlib import sha256  # loads OpenSSL: not before it is wanted
+
+    return sha256(data).hexdigest()
 
 
 def _total(numbers: Iterable[float]) -> float:

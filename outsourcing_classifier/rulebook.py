@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -52,7 +51,9 @@ _ID = re.compile(r"[a-z]{2}\.[a-z0-9._-]+")
 
 def digest(home: Path) -> str:
     """SHA-256 over all rule files of a folder, names and contents."""
-    total = hashlib.sha256()
+    from hashlib import sha256  # loads OpenSSL: not before it is wanted
+
+    total = sha256()
     for path in sorted(home.glob("**/*.toml")):
         total.update(path.relative_to(home).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return total.hexdigest()
