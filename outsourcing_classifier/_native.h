@@ -179,7 +179,7 @@ struct Reader {
     u32 *codes;       /* by code point; 0: not yet looked up */
     uint8_t *letters; /* all words of the vocabulary, and PAD */
     Lexeme *lexemes;  /* the vocabulary as an open hash table: a word is its place there */
-    u32 *letters_at;  /* of each place, for words longer than their head */
+    u32 *letters_at;  /* of each place that has a word longer than its head */
     u32 slot_mask, classes;
     Use *uses;
     Jump *jumps; /* the moves as open hash tables, made when much is read */

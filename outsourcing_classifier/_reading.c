@@ -1270,7 +1270,7 @@ static Lexeme *lexeme_of(Reader *r, u32 begin, u32 end) {
     memcpy(lexeme->head, head, PAD);
     lexeme->class_ = NONE;
     lexeme->length = (uint16_t)length;
-    r->letters_at[slot] = begin;
+    if (length > PAD) r->letters_at[slot] = begin;
     return lexeme;
 }
 

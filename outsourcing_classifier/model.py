@@ -118,7 +118,7 @@ class Model:
             raise ModelError(f"{home}: {len(numbers)} numbers for {size} features")
         if not names.isascii():
             raise ModelError(f"{home / 'vocabulary.txt'}: not ASCII")
-        if not math.isfinite(sum(map(abs, numbers))):
+        if not math.isfinite(sum(numbers)):
             raise ModelError(f"{home}: a number that is none (NaN or infinite)")
         return cls(
             names,
