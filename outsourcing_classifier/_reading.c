@@ -1259,13 +1259,13 @@ static int take_table(Reader *r, int name, PyObject *tables) {
 static Lexeme *lexeme_of(Reader *r, u32 begin, u32 end) {
     const uint8_t *letters = r->letters + begin;
     i32 length = (i32)(end - begin);
-    u32 word = word_of(r, letters, length), slot = hash_of(letters, length) & r->slot_mask;
-    uint64_t head[2];
+    u32 hash = hash_of(letters, length), slot = hash & r->slot_mask, word = word_by(r, letters, length, hash);
     if (word != NONE) return &r->lexemes[word];
     if (!length || length > UINT16_MAX)
         return PyErr_SetString(PyExc_ValueError, "a word without letters, or too long"), NULL;
     while (r->lexemes[slot].length) slot = (slot + 1) & r->slot_mask;
     Lexeme *lexeme = &r->lexemes[slot];
+    uint64_t head[2];
     head_of(letters, length, head);
     memcpy(lexeme->head, head, PAD);
     lexeme->class_ = NONE;

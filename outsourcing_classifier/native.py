@@ -81,7 +81,7 @@ class NativeMatcher(Matcher):
         languages = list(book.languages)
         zones = sorted(ZONES)
         entries: list[Rule | Action | Mask] = [*book.rules, *book.actions, *book.masks]
-        special, traits, marks = _special(Heads(book.languages), [x.marks for x in book.languages.values()])
+        special, traits, marks = _special(self._heads, [x.marks for x in book.languages.values()])
         order = {id_: i for i, id_ in enumerate(sorted(e.id for e in entries))}
         self.entry_concepts = [getattr(e, "concept", "") for e in entries]
         self.concepts = list(dict.fromkeys(self.entry_concepts))
@@ -253,8 +253,12 @@ def _special(heads: Heads, marks: Sequence[frozenset[bytes]]) -> tuple[bytes, ar
     the languages that it marks."""
     roles = (heads.stops, heads.skips, heads.breaks, heads.joins, heads.tails, heads.ranks)
     words = sorted(w for w in frozenset[bytes]().union(*roles, *marks) if b" " not in w)  # else never met
-    in_titles, in_languages = (_row([_bits(*(w in s for s in sets)) for w in words]) for sets in (roles, marks))
-    return b" ".join(words), in_titles, in_languages
+    bits = [dict.fromkeys(words, 0), dict.fromkeys(words, 0)]
+    for of_word, sets in zip(bits, (roles, marks), strict=True):
+        for i, known in enumerate(sets):
+            for word in known & of_word.keys():
+                of_word[word] |= 1 << i
+    return b" ".join(words), _row(bits[0].values()), _row(bits[1].values())
 
 
 def _row(numbers: Iterable[int]) -> array[int]:
