@@ -37,7 +37,7 @@ lint: $(READY)
 clean:
 	rm -rf $(VENV) out build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 
-$(BASE): pyproject.toml
+$(BASE): pyproject.toml setup.py $(wildcard outsourcing_classifier/*.c outsourcing_classifier/*.h)
 	@new_enough='import sys; sys.exit(sys.version_info < (3, 11))'
 	python=''
 	for candidate in $(PYTHON) python3.14 python3.13 python3.12 python3.11 python3; do
