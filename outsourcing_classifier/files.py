@@ -471,8 +471,21 @@ class _CsvJob(_Job):
 
     def cells(self, columns: Iterable[Iterable[str]]) -> list[str]:
         """Our cells of each row, joined; harmless in a spreadsheet."""
-        ready = _Cells(self.delimiter)
-        return list(map(self.delimiter.join, zip(*[map(ready.__getitem__, c) for c in columns], strict=True)))
+        return list(map(self.delimiter.join, zip(*map(self._ready, columns), strict=True)))
+
+    def _ready(self, column: Iterable[str]) -> list[str]:
+        """Quoted where they must be, and no formulas. Few columns have either."""
+        cells = list(column)
+        together = "\0" + "\0".join(cells)
+        if not any(sign in together for sign in (self.delimiter, *'"\n\r', *("\0" + sign for sign in _FORMULA))):
+            return cells
+        return [self._quoted(cell) for cell in cells]
+
+    def _quoted(self, cell: str) -> str:
+        cell = _calm(cell)
+        if self.delimiter in cell or '"' in cell or "\n" in cell or "\r" in cell:
+            return '"' + cell.replace('"', '""') + '"'
+        return cell
 
     def safe(self, fields: list[str], raw: str) -> str:
         """The original cells, raw, or made harmless where that is asked for and needed."""
@@ -500,21 +513,6 @@ class _BadRow(Exception):
     def __init__(self, row: int, error: csv.Error) -> None:
         super().__init__(row)
         self.row, self.error = row, error
-
-
-class _Cells(dict[str, str]):
-    """What is written for a value: quoted where it must be. Most values come again and again."""
-
-    def __init__(self, delimiter: str) -> None:
-        super().__init__()
-        self._marks = re.compile(f'[{re.escape(delimiter)}"\n\r]')
-
-    def __missing__(self, value: str) -> str:
-        text = _calm(value)
-        if self._marks.search(text):
-            text = '"' + text.replace('"', '""') + '"'
-        self[value] = text
-        return text
 
 
 def _number(value: float | None) -> str:
