@@ -27,7 +27,7 @@ from typing import Any
 from outsourcing_classifier import Classifier, Rulebook, __version__, files, native, tables
 from outsourcing_classifier.classifier import default_classifier
 from outsourcing_classifier.index import Index
-from outsourcing_classifier.native import matcher_for
+from outsourcing_classifier.model import Model
 from outsourcing_classifier.rulebook import Pattern, Slot
 
 PEERS = ("polars", "pyarrow", "pandas", "scikit-learn", "spacy", "pyspark", "dask")
@@ -183,9 +183,21 @@ class Bench:
         detail = f"{len(plain):,} of the terms have no inflection and are given to spaCy"
         return Figure("classify against spaCy PhraseMatcher", ours / theirs, most, "", detail)
 
+    def against_python(self, most: float) -> Figure:
+        if not native.BUILT:
+            raise Missing("nothing was built in C")
+        index, model = Index.open(), Model.open()
+        compiled, plain = (native.judge_for(index, model, native=c) for c in (True, False))
+        texts = self.texts[:: max(1, len(self.texts) // 1000)]
+        ours, theirs = medians(
+            self.runs, lambda: [compiled.classify(t) for t in texts], lambda: [plain.classify(t) for t in texts]
+        )
+        detail = f"{ours / len(texts) * 1e6:.0f} against {theirs / len(texts) * 1e6:.0f} µs a text"
+        return Figure("classify in C against Python", ours / theirs, most, "", detail)
+
     def four_times_the_lexicon(self, most: float) -> Figure:
         book = self.classifier.rulebook
-        plain, many = (matcher_for(Index.build(b)) for b in (book, Multiplied(book, 4)))
+        plain, many = (native.matcher_for(Index.build(b)) for b in (book, Multiplied(book, 4)))
         texts = self.texts[:5000]
         less, more = medians(self.runs, lambda: [plain.read(t) for t in texts], lambda: [many.read(t) for t in texts])
         return Figure("reading with 4 times the lexicon", more / less, most, "", "the others end in q1, q2, q3")
@@ -224,6 +236,7 @@ class Bench:
         yield "classify-5000", lambda: self.classify(5000, 200)
         yield "sklearn", lambda: self.against_sklearn(0.15)
         yield "spacy", lambda: self.against_spacy(0.10)
+        yield "python", lambda: self.against_python(0.1)
         yield "rows", lambda: self.twice_the_rows(2.1)
         yield "length", lambda: self.twice_the_length(2.1)
         yield "lexicon", lambda: self.four_times_the_lexicon(1.5)
@@ -319,7 +332,7 @@ def machine(classifier: Classifier) -> str:
     book = classifier.rulebook.id
     return (
         f"{model}, {os.cpu_count()} cores{load}; Python {platform.python_version()}, "
-        f"outsourcing-classifier {__version__}, matcher in {engine}, rulebook {book.name} {book.sha256[:12]}, "
+        f"outsourcing-classifier {__version__}, engine in {engine}, rulebook {book.name} {book.sha256[:12]}, "
         f"{', '.join(versions)}"
     )
 

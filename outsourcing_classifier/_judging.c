@@ -31,7 +31,7 @@ enum {
     X(O_SERVICES, "services") X(O_MODES, "modes") X(O_LABELS, "labels") X(O_REASONS, "reasons")                 \
     X(O_WHYS, "whys") X(O_LABEL_CELLS, "label_cells") X(O_REASON_CELLS, "reason_cells")                         \
     X(O_BY_RULES_CELL, "by_rules_cell") X(O_BY_MODEL_CELL, "by_model_cell") X(O_CLASSES, "classes")             \
-    X(O_SILENT, "silent") X(O_ALL_SILENT, "all_silent") X(O_POLES, "poles") X(O_BY_RULES, "by_rules")           \
+    X(O_SILENT, "silent") X(O_POLES, "poles") X(O_BY_RULES, "by_rules")           \
     X(O_UNSTATED, "unstated") X(O_STATED, "stated") X(O_CITE, "cite") X(O_ID, "id") X(O_EVIDENCE, "evidence")   \
     X(O_DISCARD, "discard") X(O_TRAIT, "trait") X(O_DELIVERY, "delivery") X(O_CLASSIFICATION, "classification") \
     X(O_FIELDS, "fields") X(O_ROW, "row") X(O_OK, "ok") X(O_NOTHING, "nothing")
@@ -45,7 +45,7 @@ enum {
     F_LABEL, F_SERVICE, F_SERVICES, F_CONFIDENCE, F_DECIDED_BY, F_REASON, F_EVIDENCE, F_DISCARDED, F_TRAITS,
     F_DELIVERY, F_LANGUAGES, F_SCORES, F_RULEBOOK, F_LENGTH, F_SOURCE, F_ALL
 };
-enum { TOP = 3, FEATURES = 8, SHOWN = 80, ROW_CELLS = 11, LONGEST = 50000000 };
+enum { TOP = 3, FEATURES = 8, SHOWN = 80, ROW_CELLS = 11 }; /* as results.Row.of and judge.FEATURES have them */
 
 typedef struct { double weight; i32 start, index; } Weighed;
 typedef struct { i32 start, end, order, index; } Place;
@@ -57,9 +57,10 @@ typedef struct {
     Reader *reader;
     Model *model; /* or NULL */
     double least; /* confidence from which on a side is named */
-    u32 *tables[J_ALL];
+    const u32 *tables[J_ALL]; /* of the views */
     Py_ssize_t sizes[J_ALL];
-    double *numbers[N_ALL];
+    const double *numbers[N_ALL];
+    Py_buffer views[J_ALL + N_ALL];
     PyObject *objects[O_ALL];
     PyObject *citations; /* of concept and language, once asked for */
     PyObject **spoken;   /* of the bits of languages and whether joined, once asked for */
@@ -392,35 +393,24 @@ static PyObject *evidence_of(Answer *a, PyObject *text, const Hit *hit, double w
     Reader *r = j->reader;
     u32 concept = concept_of(j, hit), language = table(r, T_ENTRY_LANGUAGE, hit->entry);
     i32 start = source_of(&a->work.moves, hit->start), end = source_of(&a->work.moves, hit->end);
-    PyObject *out = new_object(j->objects[O_EVIDENCE], 12);
-    if (!out || set(out, 0, PyUnicode_Substring(text, start, end)) < 0 || set(out, 1, PyLong_FromLong(start)) < 0 ||
-        set(out, 2, PyLong_FromLong(end)) < 0 || set(out, 3, item(j, O_CONCEPTS, concept)) < 0 ||
-        set(out, 4, item(j, O_SIDES, side_of(j, hit))) < 0 ||
-        set(out, 5, item(j, O_BASES, of(j, J_CONCEPT_BASIS, concept))) < 0 ||
-        set(out, 6, item(j, O_KINDS, of(j, J_ENTRY_KIND, hit->entry))) < 0 ||
-        set(out, 7, Py_XNewRef(PyList_GetItem(r->ids, hit->entry))) < 0 ||
-        set(out, 8, Py_XNewRef(PyList_GetItem(r->languages, language))) < 0 ||
-        set(out, 9, Py_XNewRef(PyList_GetItem(r->zones, hit->zone))) < 0 ||
-        set(out, 10, PyFloat_FromDouble(weight)) < 0 || set(out, 11, citation(j, concept, language)) < 0)
-        Py_CLEAR(out);
-    return simple(out);
+    return simple(filled(
+        j->objects[O_EVIDENCE], 12, PyUnicode_Substring(text, start, end), PyLong_FromLong(start), PyLong_FromLong(end),
+        item(j, O_CONCEPTS, concept), item(j, O_SIDES, side_of(j, hit)),
+        item(j, O_BASES, of(j, J_CONCEPT_BASIS, concept)), item(j, O_KINDS, of(j, J_ENTRY_KIND, hit->entry)),
+        Py_XNewRef(PyList_GetItem(r->ids, hit->entry)), Py_XNewRef(PyList_GetItem(r->languages, language)),
+        Py_XNewRef(PyList_GetItem(r->zones, hit->zone)), PyFloat_FromDouble(weight), citation(j, concept, language)));
 }
 
 static PyObject *discard_of(const Answer *a, PyObject *text, i32 start, i32 end, u32 entry, u32 zone, int why,
                             PyObject *because) { /* steals because */
     const Judge *j = a->judge;
     const Reader *r = j->reader;
-    PyObject *out = new_object(j->objects[O_DISCARD], 8);
     start = source_of(&a->work.moves, start);
     end = source_of(&a->work.moves, end);
-    if (!out) Py_XDECREF(because);
-    if (!out || set(out, 7, because) < 0 || set(out, 0, PyUnicode_Substring(text, start, end)) < 0 ||
-        set(out, 1, PyLong_FromLong(start)) < 0 || set(out, 2, PyLong_FromLong(end)) < 0 ||
-        set(out, 3, item(j, O_CONCEPTS, table(r, T_ENTRY_CONCEPT, entry))) < 0 ||
-        set(out, 4, Py_XNewRef(PyList_GetItem(r->ids, entry))) < 0 ||
-        set(out, 5, Py_XNewRef(PyList_GetItem(r->zones, zone))) < 0 || set(out, 6, item(j, O_WHYS, why)) < 0)
-        Py_CLEAR(out);
-    return simple(out);
+    return simple(filled(j->objects[O_DISCARD], 8, PyUnicode_Substring(text, start, end), PyLong_FromLong(start),
+                         PyLong_FromLong(end), item(j, O_CONCEPTS, table(r, T_ENTRY_CONCEPT, entry)),
+                         Py_XNewRef(PyList_GetItem(r->ids, entry)), Py_XNewRef(PyList_GetItem(r->zones, zone)),
+                         item(j, O_WHYS, why), because));
 }
 
 static int counts(const Answer *a, Py_ssize_t i) {
@@ -504,8 +494,8 @@ static PyObject *trait(const Answer *a, u32 row) {
             count = here;
         }
     }
-    if (best < 0) return item(j, O_SILENT, row);
-    PyObject *places = PyTuple_New(spans), *out = new_object(j->objects[O_TRAIT], 4);
+    if (best < 0) return Py_XNewRef(PyTuple_GetItem(j->objects[O_SILENT], row));
+    PyObject *places = PyTuple_New(spans);
     i32 at = 0;
     for (Py_ssize_t i = 0; places && i < a->work.hits.size; i++) {
         const Hit *hit = &a->work.hits.at[i];
@@ -513,24 +503,19 @@ static PyObject *trait(const Answer *a, u32 row) {
         if (pole && of(j, J_POLE_ROW, pole - 1) == row && set(places, at++, span_of(a, hit)) < 0) Py_CLEAR(places);
     }
     PyObject *known = PyList_GetItem(j->objects[O_POLES], best); /* its basis, side and name */
-    for (int i = 0; out && known && i < 3; i++)
-        if (set(out, i, Py_XNewRef(PyTuple_GetItem(known, i))) < 0) Py_CLEAR(out);
-    if (!out || !places || !known) {
-        Py_XDECREF(places);
-        Py_CLEAR(out);
-    } else if (set(out, 3, places) < 0) {
-        Py_CLEAR(out);
-    }
-    return out;
+    if (!known) Py_CLEAR(places);
+    return filled(j->objects[O_TRAIT], 4, known ? Py_XNewRef(PyTuple_GetItem(known, 0)) : NULL,
+                  known ? Py_XNewRef(PyTuple_GetItem(known, 1)) : NULL,
+                  known ? Py_XNewRef(PyTuple_GetItem(known, 2)) : NULL, places);
 }
 
 static PyObject *all_traits(const Answer *a) {
     const Judge *j = a->judge;
-    Py_ssize_t size = PyList_Size(j->objects[O_SILENT]);
+    Py_ssize_t size = PyTuple_Size(j->objects[O_SILENT]);
     int any = 0;
     for (Py_ssize_t i = 0; i < a->work.hits.size && !any; i++)
         any = (kind_of(j, &a->work.hits.at[i]) & TRAIT_KIND) != 0;
-    if (!any) return Py_NewRef(j->objects[O_ALL_SILENT]);
+    if (!any) return Py_NewRef(j->objects[O_SILENT]);
     PyObject *out = PyTuple_New(size);
     for (Py_ssize_t row = 0; out && row < size; row++)
         if (set(out, row, trait(a, (u32)row)) < 0) Py_CLEAR(out);
@@ -556,18 +541,12 @@ static PyObject *delivery(const Answer *a) {
     Py_ssize_t count, at = 0;
     i32 mode = mode_of(a, &count);
     if (!count) return Py_NewRef(j->objects[O_UNSTATED]);
-    PyObject *spans = PyTuple_New(count), *out = new_object(j->objects[O_DELIVERY], 3);
+    PyObject *spans = PyTuple_New(count);
     for (Py_ssize_t i = 0; spans && i < a->work.hits.size; i++)
         if (kind_of(j, &a->work.hits.at[i]) & DELIVERY && set(spans, at++, span_of(a, &a->work.hits.at[i])) < 0)
             Py_CLEAR(spans);
-    if (!spans || !out || set(out, 0, mode < 0 ? Py_NewRef(Py_None) : item(j, O_MODES, mode)) < 0 ||
-        set(out, 1, Py_NewRef(j->objects[O_STATED])) < 0) {
-        Py_XDECREF(spans);
-        Py_CLEAR(out);
-    } else if (set(out, 2, spans) < 0) {
-        Py_CLEAR(out);
-    }
-    return out;
+    return filled(j->objects[O_DELIVERY], 3, mode < 0 ? Py_NewRef(Py_None) : item(j, O_MODES, mode),
+                  Py_NewRef(j->objects[O_STATED]), spans);
 }
 
 /* bits of the languages of the evidence; of all that was found where the model decided */
@@ -829,27 +808,26 @@ static PyObject *judge_row(Judge *j, PyObject *text) {
     int any = 0, by_model = a.reason == R_MODEL;
     for (Py_ssize_t i = 0; i < a.work.hits.size && !any; i++) any = counts(&a, i);
     PyObject *nothing = j->objects[O_NOTHING], *by = j->objects[by_model ? O_BY_MODEL_CELL : O_BY_RULES_CELL];
-    PyObject *row = new_object(j->objects[O_ROW], ROW_CELLS);
-    if (!row || set(row, 0, item(j, O_LABEL_CELLS, a.label)) < 0 ||
-        set(row, 1, a.service < 0 ? Py_NewRef(nothing) : item(j, O_SERVICES, a.service)) < 0 ||
-        set(row, 2, PyFloat_FromDouble(a.confidence)) < 0 ||
-        set(row, 3, Py_NewRef(a.label == L_UNKNOWN ? nothing : by)) < 0 ||
-        set(row, 4, item(j, O_REASON_CELLS, a.reason)) < 0 ||
-        set(row, 5,
-            by_model ? features_shown(&a, &out)
-            : any    ? evidence_shown(&a, &out)
-                     : Py_NewRef(nothing)) < 0 ||
-        set(row, 6,
-            by_model ? Py_NewRef(by)
-            : any    ? named_once(&a, &out, 0)
-                     : Py_NewRef(nothing)) < 0 ||
-        set(row, 7,
-            by_model ? Py_NewRef(by)
-            : any    ? named_once(&a, &out, 1)
-                     : Py_NewRef(nothing)) < 0 ||
-        set(row, 8, mode < 0 ? Py_NewRef(nothing) : item(j, O_MODES, mode)) < 0 ||
-        set(row, 9, languages(&a, 1)) < 0 || set(row, 10, Py_NewRef(j->objects[O_OK])) < 0)
-        Py_CLEAR(row);
+    PyObject *evidence = NULL, *rules = NULL, *bases = NULL;
+    if (by_model) {
+        evidence = features_shown(&a, &out);
+        rules = Py_NewRef(by);
+        bases = Py_NewRef(by);
+    } else if (any) {
+        evidence = evidence_shown(&a, &out);
+        rules = named_once(&a, &out, 0);
+        bases = named_once(&a, &out, 1);
+    } else {
+        evidence = Py_NewRef(nothing);
+        rules = Py_NewRef(nothing);
+        bases = Py_NewRef(nothing);
+    }
+    PyObject *row = filled(j->objects[O_ROW], ROW_CELLS, item(j, O_LABEL_CELLS, a.label),
+                           a.service < 0 ? Py_NewRef(nothing) : item(j, O_SERVICES, a.service),
+                           PyFloat_FromDouble(a.confidence), Py_NewRef(a.label == L_UNKNOWN ? nothing : by),
+                           item(j, O_REASON_CELLS, a.reason), evidence, rules, bases,
+                           mode < 0 ? Py_NewRef(nothing) : item(j, O_MODES, mode), languages(&a, 1),
+                           Py_NewRef(j->objects[O_OK]));
     free(out.at);
     end_answer(&a);
     return simple(row);
@@ -859,8 +837,8 @@ static PyObject *judge_row(Judge *j, PyObject *text) {
 
 static void judge_dealloc(Judge *j) {
     PyTypeObject *type = Py_TYPE((PyObject *)j);
-    for (int i = 0; i < J_ALL; i++) free(j->tables[i]);
-    for (int i = 0; i < N_ALL; i++) free(j->numbers[i]);
+    for (int i = 0; i < J_ALL + N_ALL; i++)
+        if (j->views[i].obj) PyBuffer_Release(&j->views[i]);
     for (int i = 0; i < O_ALL; i++) Py_XDECREF(j->objects[i]);
     Py_XDECREF(j->citations);
     for (u32 i = 0; j->spoken && i < 2u << j->reader->languages_count; i++) Py_XDECREF(j->spoken[i]);
@@ -873,33 +851,20 @@ static void judge_dealloc(Judge *j) {
     Py_DECREF(type);
 }
 
-/* A copy of the bytes of what has a buffer; *size in bytes. */
-static void *copy_of(PyObject *rows, const char *name, Py_ssize_t *size) {
-    PyObject *row = PyDict_GetItemString(rows, name); /* borrowed */
-    Py_buffer view;
-    if (!row) return PyErr_SetString(PyExc_KeyError, name), NULL;
-    if (PyObject_GetBuffer(row, &view, PyBUF_SIMPLE) < 0) return NULL;
-    void *out = malloc((size_t)view.len + 8);
-    if (out)
-        memcpy(out, view.buf, (size_t)view.len);
-    else
-        PyErr_NoMemory();
-    *size = view.len;
-    PyBuffer_Release(&view);
-    return out;
-}
-
 static int take_all(Judge *j, PyObject *tables, PyObject *numbers, PyObject *objects) {
-    Py_ssize_t size;
     for (int i = 0; i < J_ALL; i++) {
-        if (!(j->tables[i] = copy_of(tables, TABLES[i], &size))) return -1;
-        j->sizes[i] = size / (Py_ssize_t)sizeof(u32);
+        if (view_of(tables, TABLES[i], &j->views[i]) < 0) return -1;
+        j->sizes[i] = j->views[i].len / (Py_ssize_t)sizeof(u32);
+        j->tables[i] = j->views[i].buf;
     }
     Py_ssize_t wanted[N_ALL] = {PyList_Size(PyDict_GetItemString(objects, "kinds")), PyList_Size(j->reader->zones),
                                 CONSTANTS};
     for (int i = 0; i < N_ALL; i++) {
-        if (!(j->numbers[i] = copy_of(numbers, NUMBERS[i], &size))) return -1;
-        if (size / (Py_ssize_t)sizeof(double) != wanted[i]) return PyErr_SetString(PyExc_ValueError, NUMBERS[i]), -1;
+        Py_buffer *view = &j->views[J_ALL + i];
+        if (view_of(numbers, NUMBERS[i], view) < 0) return -1;
+        if (view->len / (Py_ssize_t)sizeof(double) != wanted[i])
+            return PyErr_SetString(PyExc_ValueError, NUMBERS[i]), -1;
+        j->numbers[i] = view->buf;
     }
     for (int i = 0; i < O_ALL; i++) {
         PyObject *object = PyDict_GetItemString(objects, OBJECTS[i]); /* borrowed */

@@ -1,4 +1,4 @@
-/* The trained model in C: what model.Model.judge does, and the counts of its features. */
+/* The trained model in C: what model.Model.judge and Model.weightiest do. */
 
 #include "_native.h"
 #include <math.h>
@@ -258,29 +258,6 @@ static PyObject *model_judge(Model *m, PyObject *folded) {
                          v.scores[2]);
 }
 
-static PyObject *model_count(Model *m, PyObject *folded) {
-    i32 size;
-    uint8_t *data = copied(folded, &size);
-    if (!data) return NULL;
-    int failed = count_in(m, data, size);
-    free(data);
-    /* what was met is taken away before Python is called, which may come back here */
-    Py_ssize_t met = m->met.size;
-    Span *found = failed ? NULL : malloc((size_t)met * sizeof(Span) + 1);
-    for (Py_ssize_t i = 0; found && i < met; i++) found[i] = (Span){m->met.at[i], (i32)m->grams[m->met.at[i]].count};
-    forget(m);
-    if (!found) return PyErr_NoMemory();
-    PyObject *out = PyDict_New();
-    for (Py_ssize_t i = 0; out && i < met; i++) {
-        PyObject *key = PyLong_FromLong(found[i].start), *value = PyLong_FromLong(found[i].end);
-        if (!key || !value || PyDict_SetItem(out, key, value) < 0) Py_CLEAR(out);
-        Py_XDECREF(key);
-        Py_XDECREF(value);
-    }
-    free(found);
-    return out;
-}
-
 typedef struct { Weighty *top; int size, placed; } Search;
 
 static int weightier(const Model *m, const Weighty *a, const Weighty *b) {
@@ -356,7 +333,6 @@ static PyObject *model_weightiest(Model *m, PyObject *args) {
 }
 
 static PyMethodDef model_methods[] = {
-    {"count", (PyCFunction)model_count, METH_O, "How often each known feature stands in folded text, by row."},
     {"judge", (PyCFunction)model_judge, METH_O, "Probabilities of BPO, KPO and NEITHER, and their scores."},
     {"weightiest", (PyCFunction)model_weightiest, METH_VARARGS,
      "(name, start, end, value, what it moves the score by) of the features that move the score of a side most."},

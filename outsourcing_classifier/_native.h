@@ -17,6 +17,7 @@ Built against the stable interface of CPython 3.11. */
 #define DROP 0x81
 #define EXPAND 0x8D
 #define CODE_POINTS 0x110000
+#define LONGEST 50000000 /* code points of a text; more have no room in 32-bit places */
 #define PAD 16 /* bytes behind letters that may be read */
 
 enum { SENTENCE = 160, TITLE_WORDS = 16, TITLE_BYTES = 180, REACH = 600, FAR = 200, NEGATED_WORDS = 14 };
@@ -228,6 +229,9 @@ void end_work(Work *w);
 i32 source_of(const Moves *moves, i32 position);
 int next_token(const uint8_t *data, i32 *from, i32 to, Span *out);
 PyObject *new_object(PyObject *type, Py_ssize_t size); /* with room for the items of a tuple, to be filled */
+/* A tuple of a type with these items, which are taken over; NULL where one is none. */
+PyObject *filled(PyObject *type, int count, ...);
+int view_of(PyObject *rows, const char *name, Py_buffer *view); /* the buffer of what has a name */
 PyObject *because_of(const Work *w, const Dropped *d);
 
 /* _model.c */

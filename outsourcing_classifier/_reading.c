@@ -1246,13 +1246,10 @@ static void reader_dealloc(Reader *self) {
     Py_DECREF(type);
 }
 
-static int take_table(Reader *r, int name, PyObject *tables) {
-    PyObject *row = PyDict_GetItemString(tables, TABLES[name]); /* borrowed */
-    if (!row) return PyErr_SetString(PyExc_KeyError, TABLES[name]), -1;
-    if (PyObject_GetBuffer(row, &r->views[name], PyBUF_SIMPLE) < 0) return -1;
-    r->sizes[name] = r->views[name].len / (Py_ssize_t)sizeof(u32);
-    r->tables[name] = r->views[name].buf;
-    return 0;
+int view_of(PyObject *rows, const char *name, Py_buffer *view) {
+    PyObject *row = PyDict_GetItemString(rows, name); /* borrowed */
+    if (!row) return PyErr_SetString(PyExc_KeyError, name), -1;
+    return PyObject_GetBuffer(row, view, PyBUF_SIMPLE);
 }
 
 /* The lexeme of a word; a new one has no class. NULL: an exception. */
@@ -1375,8 +1372,11 @@ static PyObject *reader_new(PyTypeObject *type, PyObject *args, PyObject *names)
     r->first_action = first_action;
     r->first_mask = first_mask;
     r->languages_count = (int)PyList_Size(languages);
-    for (int i = 0; i < T_ALL; i++)
-        if (take_table(r, i, tables) < 0) goto failed;
+    for (int i = 0; i < T_ALL; i++) {
+        if (view_of(tables, TABLES[i], &r->views[i]) < 0) goto failed;
+        r->sizes[i] = r->views[i].len / (Py_ssize_t)sizeof(u32);
+        r->tables[i] = r->views[i].buf;
+    }
     for (Py_ssize_t i = 0; i < r->sizes[T_GAPS]; i++) r->widest_gap = most(r->widest_gap, (i32)r->tables[T_GAPS][i]);
     r->codes = calloc(CODE_POINTS, sizeof(u32));
     if (!r->codes || take_words(r, words, special) < 0 || take_starts(r) < 0 || take_uses(r) < 0) goto failed;
@@ -1414,7 +1414,7 @@ static u32 *points_of(PyObject *text, Py_ssize_t *size) {
         return NULL;
     }
     *size = PyUnicode_GetLength(text);
-    if (*size > INT32_MAX / 40) {
+    if (*size > LONGEST) {
         PyErr_SetString(PyExc_OverflowError, "a text of more than 50 million code points");
         return NULL;
     }
@@ -1469,20 +1469,20 @@ PyObject *new_object(PyObject *type, Py_ssize_t size) {
     return ((allocfunc)PyType_GetSlot((PyTypeObject *)type, Py_tp_alloc))((PyTypeObject *)type, size);
 }
 
-static int fill(PyObject *row, int count, ...) { /* steals; -1 where one could not be made */
-    va_list values;
-    int failed = !row;
-    va_start(values, count);
+PyObject *filled(PyObject *type, int count, ...) {
+    PyObject *out = new_object(type, count);
+    va_list items;
+    int failed = !out;
+    va_start(items, count);
     for (int i = 0; i < count; i++) {
-        PyObject *value = va_arg(values, PyObject *);
-        failed |= !value;
-        if (!row)
-            Py_XDECREF(value);
-        else if (PyTuple_SetItem(row, i, value) < 0)
-            failed = 1;
+        PyObject *item = va_arg(items, PyObject *);
+        failed |= !item;
+        if (!out) Py_XDECREF(item);
+        else if (PyTuple_SetItem(out, i, item) < 0) failed = 1;
     }
-    va_end(values);
-    return failed ? -1 : 0;
+    va_end(items);
+    if (failed) Py_CLEAR(out);
+    return out;
 }
 
 static PyObject *hits_of(const Work *w) {
@@ -1490,11 +1490,10 @@ static PyObject *hits_of(const Work *w) {
     PyObject *out = PyList_New(w->hits.size);
     for (Py_ssize_t i = 0; out && i < w->hits.size; i++) {
         const Hit *h = &w->hits.at[i];
-        PyObject *hit = new_object(r->make_hit, 5);
-        if (fill(hit, 5, PyLong_FromLong(h->start), PyLong_FromLong(h->end),
-                 Py_XNewRef(PyList_GetItem(r->entries, h->entry)), Py_XNewRef(PyList_GetItem(r->zones, h->zone)),
-                 PyBytes_FromStringAndSize((const char *)w->data + h->start, h->end - h->start)) < 0)
-            Py_CLEAR(hit);
+        PyObject *hit = filled(r->make_hit, 5, PyLong_FromLong(h->start), PyLong_FromLong(h->end),
+                               Py_XNewRef(PyList_GetItem(r->entries, h->entry)),
+                               Py_XNewRef(PyList_GetItem(r->zones, h->zone)),
+                               PyBytes_FromStringAndSize((const char *)w->data + h->start, h->end - h->start));
         if (!hit || PyList_SetItem(out, i, hit) < 0) Py_CLEAR(out);
     }
     return out;
@@ -1515,11 +1514,10 @@ static PyObject *dropped_of(const Work *w) {
     PyObject *out = PyList_New(w->dropped.size);
     for (Py_ssize_t i = 0; out && i < w->dropped.size; i++) {
         const Dropped *d = &w->dropped.at[i];
-        PyObject *row = new_object(r->make_dropped, 6);
-        if (fill(row, 6, PyLong_FromLong(d->start), PyLong_FromLong(d->end),
-                 Py_XNewRef(PyList_GetItem(r->entries, d->entry)), Py_XNewRef(PyList_GetItem(r->zones, d->zone)),
-                 Py_XNewRef(PyList_GetItem(r->reasons, d->why)), because_of(w, d)) < 0)
-            Py_CLEAR(row);
+        PyObject *row = filled(r->make_dropped, 6, PyLong_FromLong(d->start), PyLong_FromLong(d->end),
+                               Py_XNewRef(PyList_GetItem(r->entries, d->entry)),
+                               Py_XNewRef(PyList_GetItem(r->zones, d->zone)),
+                               Py_XNewRef(PyList_GetItem(r->reasons, d->why)), because_of(w, d));
         if (!row || PyList_SetItem(out, i, row) < 0) Py_CLEAR(out);
     }
     return out;
@@ -1527,6 +1525,7 @@ static PyObject *dropped_of(const Work *w) {
 
 static PyObject *reader_read(Reader *r, PyObject *text) {
     Work w;
+    if (PyUnicode_Check(text) && PyUnicode_GetLength(text) > LONGEST) return Py_NewRef(Py_None);
     if (begin_work(&w, r, text) < 0) return NULL;
     PyObject *folded = make_folded(w.data, w.length, &w.moves), *hits = hits_of(&w), *dropped = dropped_of(&w);
     PyObject *out = folded && hits && dropped ? Py_BuildValue("(OOOi)", folded, hits, dropped, w.told) : NULL;
@@ -1539,7 +1538,7 @@ static PyObject *reader_read(Reader *r, PyObject *text) {
 
 static PyMethodDef reader_methods[] = {
     {"fold", (PyCFunction)reader_fold, METH_O, "Fold a text: text.Folder.fold."},
-    {"read", (PyCFunction)reader_read, METH_O, "(folded, hits, dropped, told) of a text: matcher.Matcher.read."},
+    {"read", (PyCFunction)reader_read, METH_O, "(folded, hits, dropped, told) of a text: matcher.Matcher.read; None where it is too long."},
     {0}};
 static PyType_Slot reader_slots[] = {{Py_tp_new, reader_new},
                                      {Py_tp_dealloc, reader_dealloc},

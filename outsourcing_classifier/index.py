@@ -22,7 +22,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
-from outsourcing_classifier.rulebook import HOME, Pattern, Rulebook, RulebookError, Slot, digest
+from outsourcing_classifier.rulebook import HOME, Pattern, Rulebook, RulebookError, Slot, checksum, digest
 from outsourcing_classifier.text import Folded, Folder
 
 _MAGIC = b"outsourcing_classifier index 4\n"
@@ -39,19 +39,13 @@ ARRAYS = (
 @lru_cache(maxsize=1)
 def compiler() -> str:
     """SHA-256 over the source of the modules that compile rules: what they make is of no use to others."""
-    from hashlib import sha256  # loads OpenSSL: not before it is wanted
-
-    total = sha256()
-    for name in ("text.py", "rulebook.py", "index.py"):
-        total.update(Path(__file__).with_name(name).read_bytes().replace(b"\r\n", b"\n") + b"\0")
-    return total.hexdigest()
+    sources = (Path(__file__).with_name(name).read_bytes() for name in ("text.py", "rulebook.py", "index.py"))
+    return checksum(source.replace(b"\r\n", b"\n") + b"\0" for source in sources)
 
 
 def compiled(home: Path, sha256: str) -> Path:
     """Where the compiled index of the rules in ``home`` is kept."""
-    from hashlib import sha256 as checksum
-
-    name = checksum(f"{sha256} {compiler()}".encode()).hexdigest()[:32]
+    name = checksum([f"{sha256} {compiler()}".encode()])[:32]
     return home / "__compiled__" / f"{name}.bin"
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from outsourcing_classifier import scoring
-from outsourcing_classifier.index import Index
 from outsourcing_classifier.matcher import Hit, Matcher, Reading
 from outsourcing_classifier.model import Model, Verdict, View
 from outsourcing_classifier.results import (
@@ -28,15 +27,15 @@ UNSTATED = Delivery()
 
 
 class Judge:
-    """Judges texts by a compiled rulebook and perhaps a model.
+    """Judges texts by what a matcher finds and perhaps a model.
 
     ``least`` is the confidence from which on a side is named. This is the reference: what runs where nothing
     faster was built, and what that is compared with.
     """
 
-    def __init__(self, index: Index, matcher: Matcher, model: Model | None = None, least: float = 0.0) -> None:
-        self.rulebook = index.rulebook
+    def __init__(self, matcher: Matcher, model: Model | None = None, least: float = 0.0) -> None:
         self.matcher = matcher
+        self.rulebook = matcher.rulebook
         self._model = model
         self._least = least
         self._silent = {basis: Trait(basis, None, None) for basis in self.rulebook.trait_poles}

@@ -110,7 +110,7 @@ class Matcher:
 
     def __init__(self, index: Index) -> None:
         self.rulebook = rulebook = index.rulebook
-        self._index = index
+        self.index = index
         self._heads = Heads(rulebook.languages)
         self._languages = {code: i for i, code in enumerate(rulebook.languages)}
         self._gap = max((a.gap for a in rulebook.actions), default=0)
@@ -122,9 +122,9 @@ class Matcher:
 
     def read(self, text: str) -> Reading:
         """Find everything and say what counts. Linear in the length of ``text``."""
-        folded = self._index.fold(text)
+        folded = self.index.fold(text)
         data = folded.data
-        found = occurrences(self._index, data)
+        found = occurrences(self.index, data)
         candidates = self._candidates(data, found)
         if not candidates:
             return Reading(folded, [], [], len(data))
@@ -163,8 +163,8 @@ class Matcher:
                     yield Issue("error", f"{entry.place} {entry.id}", f"fires on no: {text!r}")
 
     def _fires(self, entry: Rule | Action | Mask | Cue, text: str) -> bool:
-        data = self._index.fold(text).data
-        found = occurrences(self._index, data)
+        data = self.index.fold(text).data
+        found = occurrences(self.index, data)
         if isinstance(entry, Cue):
             same = (entry.effect, entry.zone)  # another language may have the very same words
             return any((cue.effect, cue.zone) == same for _, _, cue in self._winning_cues(found))

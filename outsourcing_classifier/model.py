@@ -149,14 +149,7 @@ class Model:
         Features are weighed by tf-idf, all together of length one; bias plus what all of them move it by is
         what :meth:`judge` gives.
         """
-        if self.native is not None:
-            rows = self.native.weightiest(data, CLASSES.index(side), most)
-            return [(Feature(*row[:4]), row[4]) for row in rows]
-        return self.weightiest_in_python(data, side, most)
-
-    def weightiest_in_python(self, data: bytes, side: str, most: int) -> list[tuple[Feature, float]]:
-        """The reference of :meth:`weightiest`."""
-        counts, names, against = self.count_in_python(data), self._names, self._against_neither[side]
+        counts, names, against = self._counts(data), self._names, self._against_neither[side]
         raw = self._raw(counts)
         norm = _length(raw)
         values = {row: value / norm for row, value in zip(counts, raw, strict=True)}
@@ -172,14 +165,7 @@ class Model:
 
     def judge(self, data: bytes) -> Verdict:
         """Probabilities of a folded text."""
-        if self.native is not None:
-            chances, scores = self.native.judge(data)
-            return Verdict(dict(zip(CLASSES, chances, strict=True)), dict(zip(CLASSES, scores, strict=True)))
-        return self.judge_in_python(data)
-
-    def judge_in_python(self, data: bytes) -> Verdict:
-        """The reference of :meth:`judge`, and what judges without C."""
-        counts = self.count_in_python(data)
+        counts = self._counts(data)
         raw = self._raw(counts)
         norm = _length(raw)
         scores = {}
@@ -191,22 +177,8 @@ class Model:
         total = _total(powers.values())
         return Verdict({c: p / total for c, p in powers.items()}, scores)
 
-    @cached_property
-    def native(self) -> Any:
-        """The same model in C, or None where that was not built: slower, and the same answers."""
-        try:
-            from outsourcing_classifier import _native
-        except ImportError:
-            return None
-        return _native.Model(self.names, self.idf, self.weights, self.bias, self.threshold)
-
-    def count(self, data: bytes) -> dict[int, int]:
+    def _counts(self, data: bytes) -> dict[int, int]:
         """How often each known feature stands in folded text, by row."""
-        counts: dict[int, int] = self.native.count(data) if self.native is not None else self.count_in_python(data)
-        return counts
-
-    def count_in_python(self, data: bytes) -> dict[int, int]:
-        """The reference of :meth:`count`, and what counts without C."""
         counts: dict[int, int] = {}
         for row, _, _ in self._placed(data):
             counts[row] = counts.get(row, 0) + 1

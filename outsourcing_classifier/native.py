@@ -9,7 +9,7 @@ from dataclasses import fields
 from outsourcing_classifier.index import ARRAYS, Index
 from outsourcing_classifier.judge import UNSTATED, Judge
 from outsourcing_classifier.matcher import RANK, TELLING, Dropped, Hit, Matcher, Reading
-from outsourcing_classifier.model import CLASSES, Model
+from outsourcing_classifier.model import CLASSES, Feature, Model, Verdict
 from outsourcing_classifier.results import (
     Classification,
     DecidedBy,
@@ -36,7 +36,6 @@ else:
 
 _NONE = 0xFFFFFFFF
 _OUTSIDE = 32  # the bit of an entry's traits
-_LONGEST = 50_000_000  # code points that C reads, in 32-bit places
 _NAMED_ZONES = ("title", "body", "duties", "employer", "requirements", "sole_requirements", "mention", "modifier")
 _DROPPED = (Why.COVERED, Why.FOREIGN, Why.MASKED, Why.NEGATED, Why.NOT_HEAD)
 _SIDES = ("BPO", "KPO", "OUT", None)
@@ -64,12 +63,17 @@ def matcher_for(index: Index, native: bool | None = None) -> Matcher:
     return NativeMatcher(index) if BUILT and native is not False and fits else Matcher(index)
 
 
+def model_for(model: Model) -> Model:
+    """The same model, in C where that was built."""
+    return NativeModel(model) if BUILT else model
+
+
 def judge_for(index: Index, model: Model | None = None, least: float = 0.0, native: bool | None = None) -> Judge:
     """The fastest judge there is; ``native`` as in :func:`matcher_for`."""
     matcher = matcher_for(index, native)
     if isinstance(matcher, NativeMatcher):
-        return NativeJudge(index, matcher, model, least)
-    return Judge(index, matcher, model, least)
+        return NativeJudge(matcher, None if model is None else NativeModel(model), least)
+    return Judge(matcher, model, least)
 
 
 class NativeMatcher(Matcher):
@@ -83,8 +87,8 @@ class NativeMatcher(Matcher):
         entries: list[Rule | Action | Mask] = [*book.rules, *book.actions, *book.masks]
         special, traits, marks = _special(self._heads, [x.marks for x in book.languages.values()])
         order = {id_: i for i, id_ in enumerate(sorted(e.id for e in entries))}
-        self.entry_concepts = [getattr(e, "concept", "") for e in entries]
-        self.concepts = list(dict.fromkeys(self.entry_concepts))
+        entry_concepts = [getattr(e, "concept", "") for e in entries]
+        self.concepts = list(dict.fromkeys(entry_concepts))
         self.entry_kinds = [getattr(e, "kind", "mask") for e in entries]
         concepts = {concept: i for i, concept in enumerate(self.concepts)}
         spoken = {language: i for i, language in enumerate(languages)}
@@ -92,7 +96,7 @@ class NativeMatcher(Matcher):
         of_kind = {k: _bits(k == "mask", k == "head", k == "title", k in SILENT, k == "trait") for k in kinds}
         outside = {c: _OUTSIDE * c.startswith("outside.") for c in self.concepts}
         ranks = {kind: 0 if kind == "mask" else RANK.get(kind, 9) for kind in kinds}
-        pairs = list(zip(self.entry_kinds, self.entry_concepts, strict=True))
+        pairs = list(zip(self.entry_kinds, entry_concepts, strict=True))
         tables = {
             **{name: index.arrays[name] for name in ARRAYS},
             "special_traits": traits,
@@ -101,7 +105,7 @@ class NativeMatcher(Matcher):
             "entry_language": _row([spoken[e.language] for e in entries]),
             "entry_rank": _row([ranks[kind] for kind in self.entry_kinds]),
             "entry_order": _row([order[e.id] for e in entries]),
-            "entry_concept": _row([concepts[concept] for concept in self.entry_concepts]),
+            "entry_concept": _row([concepts[concept] for concept in entry_concepts]),
             "gaps": _row(a.gap for a in book.actions),
             "cue_effect": _row(EFFECTS.index(c.effect) for c in book.cues),
             "cue_scope": _row(_SCOPES.get(c.scope, 2) for c in book.cues),
@@ -131,22 +135,43 @@ class NativeMatcher(Matcher):
         )
 
     def __reduce__(self) -> tuple[object, ...]:
-        return matcher_for, (self._index,)  # another process has its own tables
+        return matcher_for, (self.index,)  # another process has its own tables
 
     def read(self, text: str) -> Reading:
         """As :meth:`Matcher.read`."""
-        if len(text) > _LONGEST:
-            return super().read(text)
-        return Reading(*self.reader.read(text))
+        found = self.reader.read(text)
+        return Reading(*found) if found else super().read(text)
+
+
+class NativeModel(Model):
+    """Judges with ``_native.Model``."""
+
+    native: _native.Model
+
+    def __init__(self, model: Model) -> None:
+        super().__init__(*(getattr(model, f.name) for f in fields(Model)))
+        native = _native.Model(self.names, self.idf, self.weights, self.bias, self.threshold)
+        object.__setattr__(self, "native", native)  # past the frozen face
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return model_for, (Model(*(getattr(self, f.name) for f in fields(Model))),)
+
+    def judge(self, data: bytes) -> Verdict:
+        """As :meth:`Model.judge`."""
+        chances, scores = self.native.judge(data)
+        return Verdict(dict(zip(CLASSES, chances, strict=True)), dict(zip(CLASSES, scores, strict=True)))
+
+    def weightiest(self, data: bytes, side: str, most: int) -> list[tuple[Feature, float]]:
+        """As :meth:`Model.weightiest`."""
+        return [(Feature(*row[:4]), row[4]) for row in self.native.weightiest(data, CLASSES.index(side), most)]
 
 
 class NativeJudge(Judge):
     """Judges with ``_native.Judge``; the parent classifies what the model decides, and a text of nothing."""
 
-    def __init__(self, index: Index, matcher: NativeMatcher, model: Model | None, least: float) -> None:
-        super().__init__(index, matcher, model, least)
-        self._parts = index, model, least
-        book, concepts, poles = index.rulebook, matcher.concepts, self._poles()
+    def __init__(self, matcher: NativeMatcher, model: NativeModel | None, least: float) -> None:
+        super().__init__(matcher, model, least)
+        book, concepts, poles = matcher.rulebook, matcher.concepts, self._poles()
         kinds = sorted({*matcher.entry_kinds, "mask"})
         services = sorted(book.service_names)
         bases = sorted({book.basis(c) for c in concepts})
@@ -194,8 +219,7 @@ class NativeJudge(Judge):
                 "by_rules_cell": str(DecidedBy.RULES),
                 "by_model_cell": str(DecidedBy.MODEL),
                 "classes": list(CLASSES),
-                "silent": list(self._silent.values()),
-                "all_silent": tuple(self._silent.values()),
+                "silent": tuple(self._silent.values()),
                 "poles": [tuple(pole[:3]) for _, pole in poles],
                 "by_rules": DecidedBy.RULES,
                 "unstated": UNSTATED,
@@ -215,7 +239,7 @@ class NativeJudge(Judge):
         )
 
     def __reduce__(self) -> tuple[object, ...]:
-        return judge_for, self._parts  # another process has its own tables
+        return judge_for, (self.matcher.index, self._model, self._least)  # another process has its own tables
 
     def classify(self, text: str) -> Classification:
         """As :meth:`Judge.classify`."""

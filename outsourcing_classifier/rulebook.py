@@ -49,14 +49,20 @@ _ENTRIES = ("rule", "action", "mask", "cue")
 _ID = re.compile(r"[a-z]{2}\.[a-z0-9._-]+")
 
 
-def digest(home: Path) -> str:
-    """SHA-256 over all rule files of a folder, names and contents."""
+def checksum(parts: Iterable[bytes]) -> str:
+    """SHA-256 over the parts, one after the other."""
     from hashlib import sha256  # loads OpenSSL: not before it is wanted
 
     total = sha256()
-    for path in sorted(home.glob("**/*.toml")):
-        total.update(path.relative_to(home).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    for part in parts:
+        total.update(part)
     return total.hexdigest()
+
+
+def digest(home: Path) -> str:
+    """SHA-256 over all rule files of a folder, names and contents."""
+    paths = sorted(home.glob("**/*.toml"))
+    return checksum(p.relative_to(home).as_posix().encode() + b"\0" + p.read_bytes() + b"\0" for p in paths)
 
 
 class RulebookError(ValueError):

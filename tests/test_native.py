@@ -81,15 +81,11 @@ def spoil(text: str, other: str, rng: random.Random) -> str:
 
 @pytest.fixture(scope="module")
 def judges(both: tuple[Matcher, Matcher]) -> list[tuple[Judge, Judge]]:
-    """The reference and the one in C, with any confidence and with a side named from 0.8 on only."""
-    index, plain = Index.open(), Model.open()
-    vars(plain)["native"] = None
+    """The reference and the one in C, with any confidence and with a side named from 0.9 on only."""
+    index, model = Index.open(), Model.open()
     return [
-        (
-            native.judge_for(index, plain, least, native=False),
-            native.judge_for(index, Model.open(), least, native=True),
-        )
-        for least in (0.0, 0.8)
+        (native.judge_for(index, model, least, native=False), native.judge_for(index, model, least, native=True))
+        for least in (0.0, 0.9)  # 0.9: more than the model needs to name a side
     ]
 
 
@@ -163,12 +159,24 @@ def test_the_same_answers_in_another_profile(both: tuple[Matcher, Matcher], prof
 
 
 def test_the_models_verdict(both: tuple[Matcher, Matcher]) -> None:
-    model = Model.open()
-    for text in [*texts()[::3], *HOSTILE]:
+    plain = Model.open()
+    compiled = native.model_for(plain)
+    assert type(compiled) is native.NativeModel
+    for text in [*texts()[::3], *HOSTILE, *spoilt(texts(), seed=3, count=500)]:
         data = both[0].read(text).folded.data
-        assert model.judge(data) == model.judge_in_python(data)
+        assert compiled.judge(data) == plain.judge(data)
         for side in ("BPO", "KPO"):
-            assert model.weightiest(data, side, 8) == model.weightiest_in_python(data, side, 8)
+            assert compiled.weightiest(data, side, 8) == plain.weightiest(data, side, 8)
+
+
+def test_the_model_is_refused_its_answer_in_both(judges: list[tuple[Judge, Judge]]) -> None:
+    """Some answers of the model lie between its own threshold and the 0.9 that is asked for."""
+    lowered = 0
+    for text in texts():
+        if judges[0][1].rows([text])[0].reason == "model" and judges[1][1].rows([text])[0].label == "UNKNOWN":
+            assert_same_answers(judges, text)
+            lowered += 1
+    assert lowered > 5
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -177,17 +185,10 @@ def test_on_any_text(both: tuple[Matcher, Matcher], text: str) -> None:
     assert_equal(both, text)
 
 
-def test_counts_of_the_models_features(both: tuple[Matcher, Matcher]) -> None:
-    model = Model.open()
-    for text in [*texts()[::3], *HOSTILE, *spoilt(texts(), seed=3, count=500)]:
-        data = both[0].read(text).folded.data
-        assert model.count(data) == model.count_in_python(data)
-
-
 def test_every_code_point_folds_alike(both: tuple[Matcher, Matcher]) -> None:
     for start in range(0, 0x110000, 997):
         text = " a".join(map(chr, range(start, min(start + 997, 0x110000), 7)))
-        assert both[1].reader.fold(text).data == both[0]._index.fold(text).data  # type: ignore[attr-defined]
+        assert both[1].reader.fold(text).data == both[0].index.fold(text).data  # type: ignore[attr-defined]
 
 
 def test_refuses_what_is_no_text(both: tuple[Matcher, Matcher]) -> None:
